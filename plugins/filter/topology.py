@@ -1,0 +1,222 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible_collections.renfo.redundancy.plugins.module_utils.inventory_check import (
+    OUR_PREFIXES,
+    ROLES_OF_GROUP,
+    missing_names,
+    unknown_names,
+    wrong_values,
+)
+from ansible_collections.renfo.redundancy.plugins.module_utils.pki import RENEW_DAYS, certificate_problem
+from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
+    archive_names,
+    release_id,
+    release_problems,
+)
+from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
+    HOST_OPTIONS,
+    SITE_OPTIONS,
+    Topology,
+    topology,
+)
+from ansible_collections.renfo.redundancy.plugins.module_utils.topology import release_problems as debian_problems
+
+DOCUMENTATION = """
+name: topology
+author: The renfo.redundancy authors (@renfo)
+version_added: 0.1.0
+short_description: Read and check the whole inventory, once
+description:
+  - Turns the inventory's groups and the variables of its hosts into one value that says who is what, and where.
+  - Everything that is wrong with the inventory is listed in C(problems), before any host is touched.
+  - Reads, on the controller, the argument specs of the collection's roles, the release archive and the certificates.
+positional: _input, hostvars
+options:
+  _input:
+    description: The magic variable C(groups).
+    type: dict
+    required: true
+  hostvars:
+    description: The magic variable C(hostvars).
+    type: dict
+    required: true
+  provided:
+    description: Role options that the playbook itself gives, so that the user need not.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = """
+- name: Read the inventory
+  ansible.builtin.set_fact:
+    topology: "{{ groups | renfo.redundancy.topology(hostvars, provided=site_provided_options) }}"
+"""
+
+RETURN = """
+_value:
+  description: The declared site, and what is wrong with it.
+  type: dict
+"""
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[str] | None = None) -> dict[str, Any]:
+    """The declared site as plain data, with the problems of variables, archive and certificates added."""
+    specs = {role: _spec(role) for role in {role for roles in ROLES_OF_GROUP.values() for role in roles}}
+    known = {name for spec in specs.values() for name in spec} | SITE_OPTIONS.keys() | HOST_OPTIONS.keys()
+    problems: list[str] = []
+    variables: dict[str, dict[str, Any]] = {}
+    for host in groups["all"]:
+        variables[host] = _resolve(host, hostvars[host], known, problems)
+        problems += unknown_names(host, hostvars[host].keys(), known)
+        problems += wrong_values(host, variables[host], {**SITE_OPTIONS, **HOST_OPTIONS})
+    for group, roles in ROLES_OF_GROUP.items():
+        for host in groups.get(group, ()):
+            for role in roles:
+                problems += wrong_values(host, variables[host], specs[role])
+                problems += missing_names(host, variables[host], specs[role], provided or [])
+    if problems:
+        # Nothing further can be read off variables that are wrong; what the groups say still can.
+        site = topology(groups, {host: _safe(values) for host, values in variables.items()})
+        return _with(site, [*problems, *site.problems], {}, {})
+    site = topology(groups, variables)
+    secrets = Path(str(site.settings["site_secrets_directory"] or _beside_inventory(groups, hostvars)))
+    release, release_found = _release(site, variables)
+    tls, tls_found = _tls(site, variables, secrets)
+    result = _with(site, [*site.problems, *release_found, *tls_found], release, tls)
+    result["settings"]["site_secrets_directory"] = str(secrets)
+    return result
+
+
+def unsupported(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[str]:
+    """Problems of the hosts whose facts were gathered; hosts that were not reached have none."""
+    facts = {host: hostvars[host].get("ansible_facts", {}) for host in site["hosts"]}
+    return list(
+        debian_problems(
+            {
+                host: f"{found['distribution']} {found['distribution_release']}"
+                for host, found in facts.items()
+                if "distribution_release" in found
+            }
+        )
+    )
+
+
+def unreached(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[str]:
+    """Hosts that gave no facts, because they could not be reached."""
+    return [host for host in site["hosts"] if "distribution_release" not in hostvars[host].get("ansible_facts", {})]
+
+
+def _with(site: Topology, problems: list[str], release: dict[str, Any], tls: dict[str, Any]) -> dict[str, Any]:
+    data = {**site.to_dict(), "release": release, "tls": tls}
+    # One fault of a group variable shows once for every host: the first is enough.
+    once: dict[str, str] = {}
+    for problem in problems:
+        once.setdefault(problem.partition(": ")[2] or problem, problem)
+    data["problems"] = list(once.values())
+    plain: dict[str, Any] = json.loads(json.dumps(data, default=list))
+    return plain
+
+
+def _spec(role: str) -> dict[str, Any]:
+    document = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    options: dict[str, Any] = document["argument_specs"]["main"]["options"]
+    return options
+
+
+def _resolve(host: str, variables: Mapping[str, Any], known: set[str], problems: list[str]) -> dict[str, Any]:
+    """The host's variables that concern us, templates resolved; what cannot be resolved is a problem."""
+    values: dict[str, Any] = {}
+    for name in variables:
+        if name in known or OUR_PREFIXES.match(name) or name == "ansible_host":
+            try:
+                values[name] = variables[name]
+            except AnsibleError as error:
+                problems.append(f"{host}: {name} cannot be resolved: {error.message}")
+    return values
+
+
+def _safe(variables: Mapping[str, Any]) -> dict[str, Any]:
+    spec = {**SITE_OPTIONS, **HOST_OPTIONS}
+    return {name: value for name, value in variables.items() if name not in spec or isinstance(value, (str, int, bool))}
+
+
+def _beside_inventory(groups: Mapping[str, Any], hostvars: Mapping[str, Any]) -> Path:
+    return Path(str(hostvars[groups["all"][0]]["inventory_dir"])) / "secrets"
+
+
+def _release(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    hosts = list(dict.fromkeys(replica.host for replica in site.replicas))
+    if not hosts:
+        return {}, []
+    first = variables[hosts[0]]
+    archive = Path(str(first.get("app_replicas_archive", "")))
+    if not archive.is_file():
+        return {}, [f"app_replicas_archive is {str(archive)!r}: there is no such file on this controller. Build the release first."]
+    try:
+        names = archive_names(archive)
+    except ValueError as error:
+        return {}, [f"app_replicas_archive: {error}"]
+    found = [f"app_replicas_archive {archive}: {problem}." for problem in release_problems(names, str(first["app_replicas_entry_point"]))]
+    return {"id": release_id(archive), "archive": str(archive)}, found
+
+
+def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Path) -> tuple[dict[str, Any], list[str]]:
+    """Where each certificate is, which of ours are due, and what is wrong with the user's own."""
+    folder = secrets / "tls"
+    now = datetime.datetime.now(datetime.timezone.utc)
+    ca = folder / "ca.crt"
+    ca_due = not ca.is_file() or not (folder / "ca.key").is_file()
+    files: dict[str, dict[str, str]] = {}
+    due: list[dict[str, Any]] = []
+    problems: list[str] = []
+    own = {
+        **{member.name: (member.name, "pg_instance") for member in site.members},
+        **({"site": (site.load_balancers[0].name, "nginx_lb")} if site.load_balancers else {}),
+    }
+    for certificate in site.certificates:
+        host, role = own[certificate.name]
+        given = variables[host].get(f"{role}_tls_certificate_file")
+        given_key = variables[host].get(f"{role}_tls_key_file")
+        if given or given_key:
+            files[certificate.name] = {"certificate": str(given), "key": str(given_key), "ca": str(variables[host].get(f"{role}_tls_ca_file", given))}
+            problem = _judge(Path(str(given)), Path(str(given_key)), now)
+            if problem:
+                problems.append(f"{host}: {role}_tls_certificate_file {given} with {role}_tls_key_file {given_key}: {problem}.")
+            continue
+        path, key = folder / f"{certificate.name}.crt", folder / f"{certificate.name}.key"
+        files[certificate.name] = {"certificate": str(path), "key": str(key), "ca": str(ca)}
+        names = certificate.subject_alt_names
+        if ca_due or _judge(path, key, now, names=names, issuer=ca.read_bytes(), days=RENEW_DAYS):
+            due.append({"name": certificate.name, "subject_alt_names": list(names)})
+    return {"directory": str(folder), "ca": str(ca), "ca_due": ca_due, "due": due, "files": files}, problems
+
+
+def _judge(certificate: Path, key: Path, now: datetime.datetime, **wanted: Any) -> str | None:
+    for path in (certificate, key):
+        if not path.is_file():
+            return f"there is no file {path}"
+    return certificate_problem(certificate.read_bytes(), key.read_bytes(), now, **wanted)
+
+
+class FilterModule:
+    """Filters of the collection that read the inventory."""
+
+    def filters(self) -> dict[str, Any]:
+        """Names of the filters and what they call."""
+        return {"topology": read, "unsupported_hosts": unsupported, "unreached_hosts": unreached}
+
+

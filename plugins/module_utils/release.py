@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a release archive of the application must hold. Pure but for reading the archive's index."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import tarfile
+import zipfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+
+def release_id(archive: Path) -> str:
+    """The name of a release: the first 12 hex digits of its archive's SHA-256."""
+    with archive.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
+
+
+def archive_names(archive: Path) -> tuple[str, ...]:
+    """Names of the files in a tar (any compression) or zip archive.
+
+    Raises ``ValueError`` when it is neither.
+    """
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as index:
+            return tuple(index.namelist())
+    try:
+        with tarfile.open(archive) as index:
+            return tuple(member.name for member in index if member.isfile())
+    except tarfile.TarError as error:
+        raise ValueError(f"{archive} is neither a tar nor a zip archive: {error}") from error
+
+
+def release_problems(names: Collection[str], entry_point: str) -> Iterator[str]:
+    """What keeps an archive with these file *names* from serving *entry_point* (``module:object``)."""
+    module, colon, attribute = entry_point.partition(":")
+    if not (module and colon and attribute):
+        yield f"app_replicas_entry_point is {entry_point!r}, expected module:object, such as shop.wsgi:app"
+        return
+    clean = {posixpath.normpath(name) for name in names}
+    unsafe = sorted(name for name in clean if name.startswith(("/", "../")))
+    if unsafe:
+        yield f"the archive holds names outside of it ({unsafe[0]})"
+    path = module.replace(".", "/")
+    wanted = (f"{path}.py", f"{path}/__init__.py")
+    if not clean.intersection(wanted):
+        top = ", ".join(sorted({name.split("/")[0] for name in clean})[:8]) or "nothing"
+        yield (
+            f"the archive has no {' or '.join(wanted)}, which app_replicas_entry_point {entry_point!r} needs; "
+            f"at its top it has {top}"
+        )

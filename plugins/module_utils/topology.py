@@ -1,0 +1,531 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the inventory declares, as one value: who is what, where, and what is wrong with it.
+
+Pure: plain data in, frozen dataclasses out. The filter ``renfo.redundancy.topology`` is the only
+caller on the controller; roles get plain variables made of the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import slot_name
+
+GROUPS = (
+    "nginx_lb",
+    "app_replicas",
+    "shared_storage",
+    "pg_primary",
+    "pg_replica",
+    "monitoring",
+    "backup",
+)
+
+#: Options of the whole site: any inventory scope may set them, every host must agree on them.
+#: Shape: an argument spec (``type``, ``default``, ``choices``, ``required``) with a description.
+SITE_OPTIONS: dict[str, dict[str, Any]] = {
+    "site_name": {
+        "type": "str",
+        "required": True,
+        "description": "Public name of the site: NGINX answers to it and the certificate carries it.",
+    },
+    "site_vip": {
+        "type": "str",
+        "default": "",
+        "description": "Virtual address that the load balancers share by VRRP. Required with two or more of them.",
+    },
+    "site_database": {
+        "type": "str",
+        "default": "app",
+        "description": "Name of the application's database.",
+    },
+    "site_database_user": {
+        "type": "str",
+        "default": "app",
+        "description": "Role that owns the database and that the application connects as.",
+    },
+    "site_media_directory": {
+        "type": "path",
+        "default": "/srv/media",
+        "description": "Where the shared store is mounted, on every app and load balancer host.",
+    },
+    "site_secrets_directory": {
+        "type": "path",
+        "description": (
+            "Folder on the controller for generated passwords, keys and the CA. "
+            "Default: secrets/ beside the inventory."
+        ),
+    },
+    "pg_replication_password": {
+        "type": "str",
+        "no_log": True,
+        "description": "Password of the role that standbys connect as. Default: generated into the secrets folder.",
+    },
+    "site_database_password": {
+        "type": "str",
+        "no_log": True,
+        "description": "Password of site_database_user. Default: generated into the secrets folder.",
+    },
+    "pg_port": {
+        "type": "int",
+        "default": 5432,
+        "description": "Port of every PostgreSQL instance.",
+    },
+    "pg_synchronous": {
+        "type": "str",
+        "choices": ["any_1", "off"],
+        "description": (
+            "any_1: a commit is acknowledged when one standby has it on disk; no acknowledged write is lost "
+            "with the primary. With a single standby its loss blocks writes until it is back. "
+            "off: a commit is acknowledged by the primary alone; its loss can lose the last acknowledged "
+            "writes. Default any_1 with two or more standbys; a cluster of two must choose."
+        ),
+    },
+}
+
+#: Debian releases that the roles are tested on, with their version of PostgreSQL.
+RELEASES = {"bookworm": 15, "trixie": 17}
+
+#: Options of one host.
+HOST_OPTIONS: dict[str, dict[str, Any]] = {
+    "site_address": {
+        "type": "str",
+        "description": "IP address the other hosts reach this one at. Default: ansible_host, if that is an address.",
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """A machine in the inventory and the address its peers reach it at."""
+
+    name: str
+    address: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A declared PostgreSQL instance. ``role`` is ``primary`` or ``replica``, as declared."""
+
+    name: str
+    address: str
+    port: int
+    role: str
+    slot: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Replica:
+    """One running copy of the application."""
+
+    name: str
+    host: str
+    address: str
+    port: int
+    index: int
+
+
+@dataclasses.dataclass(frozen=True)
+class HbaRule:
+    """One line of ``pg_hba.conf``, with the keys of ``community.postgresql.postgresql_pg_hba``."""
+
+    contype: str
+    databases: str
+    users: str
+    address: str
+    method: str
+    options: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """A certificate that the site needs: file name and the names and addresses it is good for."""
+
+    name: str
+    subject_alt_names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+    """The declared site. ``problems`` is empty, or nothing may be changed on any host."""
+
+    problems: tuple[str, ...]
+    settings: Mapping[str, Any]
+    hosts: Mapping[str, Host]
+    members: tuple[Member, ...]
+    synchronous: str
+    replicas: tuple[Replica, ...]
+    load_balancers: tuple[Host, ...]
+    storage_servers: tuple[Host, ...]
+    storage_clients: tuple[str, ...]
+    certificates: tuple[Certificate, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for playbooks, with what follows from the declared site already worked out."""
+        data = dataclasses.asdict(self)
+        data["cluster"] = {
+            "members": data["members"],
+            "synchronous": self.synchronous,
+        }
+        data["hba"] = [dataclasses.asdict(rule) for rule in hba_rules(self)]
+        data["database_urls"] = {
+            host: {"write": write_url(self), "read": read_url(self, turn)}
+            for turn, host in enumerate(dict.fromkeys(replica.host for replica in self.replicas))
+        }
+        data["slots"] = {member.name: member.slot for member in self.members}
+        data["priorities"] = {host.name: 100 - 10 * place for place, host in enumerate(self.load_balancers)}
+        data["storage_addresses"] = list(
+            dict.fromkeys(
+                [*(host.address for host in self.storage_servers)]
+                + [self.hosts[name].address for name in self.storage_clients]
+            )
+        )
+        data["peers"] = {
+            member.name: [dataclasses.asdict(peer) for peer in self.members if peer is not member]
+            for member in self.members
+        }
+        data["replicas_by_host"] = {
+            host: [dataclasses.asdict(replica) for replica in self.replicas if replica.host == host]
+            for host in dict.fromkeys(replica.host for replica in self.replicas)
+        }
+        return data
+
+
+def release_problems(releases: Mapping[str, str]) -> Iterator[str]:
+    """A problem for every host whose release (``Debian trixie``, as observed) is not supported."""
+    for host, found in releases.items():
+        if found not in {f"Debian {release}" for release in RELEASES}:
+            yield (
+                f"{host}: runs {found}, expected Debian {' or Debian '.join(RELEASES)}. "
+                "Reinstall it with one of these, or take it out of the inventory."
+            )
+
+
+def is_address(text: str) -> bool:
+    """Whether *text* is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def host_network(address: str) -> str:
+    """The network of exactly one host: ``/32``, or ``/128`` for IPv6."""
+    return str(ipaddress.ip_network(address))
+
+
+def topology(
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+) -> Topology:
+    """Read the groups, once, and say what the site is and what is wrong with it.
+
+    *groups* maps group names to host names in inventory order; *hostvars* maps host names to their
+    (resolved) variables. Never raises for bad input: everything found is in ``problems``.
+    """
+    members_of = {group: tuple(groups.get(group, ())) for group in GROUPS}
+    names = tuple(dict.fromkeys(host for group in GROUPS for host in members_of[group]))
+    problems: list[str] = []
+
+    hosts = {name: Host(name, _address(hostvars.get(name, {}))) for name in names}
+    problems += _address_problems(hosts)
+
+    settings, conflicts = _site_settings(names, hostvars)
+    problems += conflicts
+
+    replicas_declared = members_of["pg_replica"]
+    port = settings["pg_port"]
+    members = tuple(
+        Member(name, hosts[name].address, port, role, slot_name(name))
+        for group, role in (("pg_primary", "primary"), ("pg_replica", "replica"))
+        for name in members_of[group]
+    )
+    problems += _cluster_problems(members_of["pg_primary"], replicas_declared, members)
+    synchronous, choice = _synchronous(settings["pg_synchronous"], len(replicas_declared))
+    problems += choice
+
+    replicas = tuple(_replicas(members_of["app_replicas"], hosts, hostvars))
+    problems += _replica_problems(members_of["app_replicas"], hostvars)
+    problems += _load_balancer_problems(members_of["nginx_lb"], settings)
+    problems += _storage_problems(members_of["shared_storage"], hostvars)
+    problems += _port_problems(members_of, settings, hostvars, replicas)
+
+    return Topology(
+        problems=tuple(problems),
+        settings=settings,
+        hosts=hosts,
+        members=members,
+        synchronous=synchronous,
+        replicas=replicas,
+        load_balancers=tuple(hosts[name] for name in members_of["nginx_lb"]),
+        storage_servers=tuple(hosts[name] for name in members_of["shared_storage"]),
+        storage_clients=tuple(
+            dict.fromkeys((*members_of["app_replicas"], *members_of["nginx_lb"]))
+        ),
+        certificates=tuple(_certificates(members, members_of["nginx_lb"], hosts, settings)),
+    )
+
+
+def hba_rules(site: Topology) -> Iterator[HbaRule]:
+    """Who may connect to PostgreSQL: TLS and SCRAM only, one line per peer, nobody else.
+
+    Source: https://www.postgresql.org/docs/current/auth-pg-hba-conf.html
+    """
+    yield HbaRule("local", "all", "postgres", "", "peer", "map=administrators")
+    for member in site.members:
+        yield HbaRule(
+            "hostssl", "replication", "replication", host_network(member.address), "scram-sha-256"
+        )
+    for host in dict.fromkeys((replica.host, replica.address) for replica in site.replicas):
+        yield HbaRule(
+            "hostssl",
+            site.settings["site_database"],
+            site.settings["site_database_user"],
+            host_network(host[1]),
+            "scram-sha-256",
+        )
+
+
+def write_url(site: Topology) -> str:
+    """libpq URI that finds the primary among all members. Carries no password.
+
+    Source: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
+    """
+    return _database_url(site, site.members, "read-write")
+
+
+def read_url(site: Topology, turn: int) -> str:
+    """libpq URI that prefers a standby.
+
+    *turn* rotates the members, so that the hosts of the application spread over the standbys: libpq
+    before version 16 has no ``load_balance_hosts``, and tries hosts in the order given.
+    """
+    standbys = [member for member in site.members if member.role == "replica"]
+    others = [member for member in site.members if member.role != "replica"]
+    shift = turn % len(standbys) if standbys else 0
+    return _database_url(site, (*standbys[shift:], *standbys[:shift], *others), "prefer-standby")
+
+
+def _database_url(site: Topology, members: Sequence[Member], session: str) -> str:
+    options = {
+        "hostaddr": ",".join(member.address for member in members),
+        "target_session_attrs": session,
+        "sslmode": "verify-full",
+        # Bounds on a silent death: two seconds is the least libpq takes to give up on a host, and
+        # an established connection to a vanished one ends after tcp_user_timeout (milliseconds).
+        "connect_timeout": "2",
+        "keepalives_idle": "3",
+        "keepalives_interval": "1",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "5000",
+    }
+    where = ",".join(f"{member.name}:{member.port}" for member in members)
+    query = "&".join(f"{key}={value}" for key, value in options.items())
+    settings = site.settings
+    return (
+        f"postgresql://{settings['site_database_user']}@{where}/{settings['site_database']}?{query}"
+    )
+
+
+def _address(variables: Mapping[str, Any]) -> str:
+    return str(variables.get("site_address") or variables.get("ansible_host") or "")
+
+
+def _address_problems(hosts: Mapping[str, Host]) -> Iterator[str]:
+    for host in hosts.values():
+        if not is_address(host.address):
+            yield (
+                f"{host.name}: its address is {host.address or 'not given'!r}, expected an IP address. "
+                f"Set site_address (or ansible_host) of {host.name} to the address its peers reach it at."
+            )
+    for address, count in Counter(host.address for host in hosts.values()).items():
+        if count > 1 and is_address(address):
+            shared = ", ".join(host.name for host in hosts.values() if host.address == address)
+            yield f"{shared}: declared with the same address {address}. Give every host its own."
+
+
+def _site_settings(
+    names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    settings: dict[str, Any] = {}
+    problems = []
+    for option, spec in SITE_OPTIONS.items():
+        if spec.get("no_log"):
+            continue
+        values = {
+            name: hostvars[name][option] for name in names if option in hostvars.get(name, {})
+        }
+        distinct = list(dict.fromkeys(repr(value) for value in values.values()))
+        if len(distinct) > 1:
+            said = ", ".join(f"{name} says {value!r}" for name, value in values.items())
+            problems.append(
+                f"{option} must be the same for the whole site: {said}. Set it once, in group_vars/all."
+            )
+        settings[option] = next(iter(values.values()), spec.get("default"))
+        if spec.get("required") and settings[option] in (None, ""):
+            problems.append(f"{option} is not set. {spec['description']} Set it in group_vars/all.")
+    return settings, problems
+
+
+def _synchronous(chosen: Any, standbys: int) -> tuple[str, list[str]]:
+    # YAML reads a bare `off` as false.
+    value = "off" if chosen is False else chosen
+    if value is None:
+        if standbys == 1:
+            return "any_1", [
+                "pg_synchronous is not set, and a cluster of two members must choose: "
+                "any_1 (no acknowledged write is ever lost, but while the only standby is down every write "
+                "waits) or off (writes go on without the standby, but losing the primary can lose the last "
+                "acknowledged writes). Set pg_synchronous in group_vars/all, or declare a second standby."
+            ]
+        return ("any_1" if standbys else "off"), []
+    if value not in ("any_1", "off"):
+        return "any_1", [f"pg_synchronous is {value!r}, expected any_1 or off."]
+    if value == "any_1" and not standbys:
+        return "off", [
+            "pg_synchronous is any_1 but no standby is declared: add a host to pg_replica, or set it to off."
+        ]
+    return value, []
+
+
+def _cluster_problems(
+    primaries: Sequence[str], standbys: Sequence[str], members: Sequence[Member]
+) -> Iterator[str]:
+    if len(primaries) != 1:
+        found = ", ".join(primaries) or "none"
+        yield f"group pg_primary: found {found}, expected exactly one host. It names the initial primary."
+    for both in sorted(set(primaries) & set(standbys)):
+        yield f"{both}: declared in pg_primary and in pg_replica. Keep it in one of the two groups."
+    for slot, count in Counter(member.slot for member in members).items():
+        clash = dict.fromkeys(member.name for member in members if member.slot == slot)
+        if count > 1 and len(clash) > 1:
+            yield f"{', '.join(clash)}: these names give the same replication slot {slot!r}. Rename one."
+
+
+def _replicas(
+    names: Sequence[str], hosts: Mapping[str, Host], hostvars: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Replica]:
+    for name in names:
+        count = _integer(hostvars[name].get("app_replicas_count", 1))
+        base = _integer(hostvars[name].get("app_replicas_port", 8000)) or 8000
+        for index in range(1, (count or 0) + 1):
+            yield Replica(f"{name}-{index}", name, hosts[name].address, base + index - 1, index)
+
+
+def _replica_problems(
+    names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    if not names:
+        yield "group app_replicas: found no host, expected at least one. Nothing would serve the site."
+    for name in names:
+        count = hostvars[name].get("app_replicas_count", 1)
+        number = _integer(count)
+        if number is None or number < 1:
+            yield f"{name}: app_replicas_count is {count!r}, expected a whole number of at least 1."
+
+
+def _load_balancer_problems(names: Sequence[str], settings: Mapping[str, Any]) -> Iterator[str]:
+    vip = settings["site_vip"]
+    if not names:
+        yield "group nginx_lb: found no host, expected at least one."
+    if len(names) > 1 and not vip:
+        yield f"{', '.join(names)}: several load balancers need one address in common. Set site_vip."
+    if vip and not is_address(vip):
+        yield f"site_vip is {vip!r}, expected an IP address."
+
+
+def _storage_problems(
+    names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    backends = {
+        str(variables.get("shared_storage_backend", "glusterfs")) for variables in hostvars.values()
+    }
+    if backends - {"glusterfs"}:
+        return
+    arbiter = any(variables.get("shared_storage_arbiter", False) for variables in hostvars.values())
+    layout = "two full copies and an arbiter" if arbiter else "three full copies"
+    found = f"group shared_storage: found {len(names)} hosts ({', '.join(names) or 'none'})"
+    if len(names) == 2:
+        yield (
+            f"{found}. Two bricks cannot tell which of them is right after a network cut and would split "
+            "their brain. Add a third host; with shared_storage_arbiter: true it stores names only."
+        )
+    elif len(names) != 3:
+        yield (
+            f"{found}, expected exactly three ({layout}). "
+            "Or set shared_storage_backend: mount and name the store that you already have."
+        )
+
+
+def _port_problems(
+    members_of: Mapping[str, Sequence[str]],
+    settings: Mapping[str, Any],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    replicas: Sequence[Replica],
+) -> Iterator[str]:
+    taken: dict[tuple[str, int], list[str]] = {}
+
+    def take(host: str, port: Any, what: str) -> None:
+        number = _integer(port)
+        if number is not None:
+            taken.setdefault((host, number), []).append(what)
+
+    for host in dict.fromkeys((*members_of["pg_primary"], *members_of["pg_replica"])):
+        take(host, settings["pg_port"], "PostgreSQL (pg_port)")
+    for replica in replicas:
+        take(replica.host, replica.port, f"app replica {replica.name} (app_replicas_port)")
+    for host in members_of["nginx_lb"]:
+        for option, default in (
+            ("nginx_lb_http_port", 80),
+            ("nginx_lb_https_port", 443),
+            ("nginx_lb_status_port", 8081),
+        ):
+            take(host, hostvars[host].get(option, default), f"NGINX ({option})")
+    for host in members_of["shared_storage"]:
+        take(host, 24007, "GlusterFS (glusterd)")
+    for (host, port), users in taken.items():
+        if len(users) > 1:
+            yield f"{host}: port {port} is used by {' and by '.join(users)}. Give one of them another port."
+        if not 0 < port < 65536:
+            yield f"{host}: {users[0]} would use port {port}, expected 1 to 65535."
+
+
+def _certificates(
+    members: Sequence[Member],
+    load_balancers: Sequence[str],
+    hosts: Mapping[str, Host],
+    settings: Mapping[str, Any],
+) -> Iterator[Certificate]:
+    for member in members:
+        yield Certificate(member.name, (f"DNS:{member.name}", f"IP:{member.address}"))
+    if load_balancers:
+        addresses = [
+            settings["site_vip"],
+            *(hosts[name].address for name in load_balancers),
+            "127.0.0.1",
+        ]
+        yield Certificate(
+            "site",
+            (
+                f"DNS:{settings['site_name']}",
+                "DNS:localhost",
+                *(f"IP:{address}" for address in dict.fromkeys(addresses) if address),
+            ),
+        )
+
+
+def _integer(value: Any) -> int | None:
+    """*value* as a whole number, or None: a mistyped variable is reported elsewhere, by its spec."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None

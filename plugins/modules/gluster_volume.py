@@ -1,0 +1,166 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gluster_volume
+author: The renfo.redundancy authors (@renfo)
+version_added: 0.1.0
+short_description: A replicated GlusterFS volume of the servers given
+description:
+  - Brings the servers into one pool, creates the volume, sets its options and starts it. Run it on any one of the servers.
+  - Never removes or replaces a brick, and never changes the layout of a volume that is there.
+options:
+  name:
+    description: Name of the volume.
+    type: str
+    required: true
+  servers:
+    description: Addresses of the servers, in order. The last one is the arbiter, if there is one.
+    type: list
+    elements: str
+    required: true
+  brick:
+    description: Folder of the brick, on every server.
+    type: path
+    required: true
+  arbiter:
+    description: The last server stores names only.
+    type: bool
+    default: false
+  options:
+    description: Options of the volume, by name.
+    type: dict
+    default: {}
+  timeout:
+    description: How long the other servers may take to join, in seconds.
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    description: Computes the same commands and stops.
+    support: full
+  diff_mode:
+    description: Shows the commands.
+    support: full
+  platform:
+    description: Debian with GlusterFS 10 or later.
+    platforms: debian
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Build a volume with three full copies
+  renfo.redundancy.gluster_volume:
+    name: media
+    servers: [10.0.0.21, 10.0.0.22, 10.0.0.23]
+    brick: /srv/gluster/media/brick
+    options:
+      network.ping-timeout: 2
+  run_once: true
+"""
+
+RETURN = r"""
+actions:
+  description: The gluster commands that were run, or in check mode would be.
+  returned: always
+  type: list
+  elements: str
+  sample: ["gluster volume start media"]
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import (
+    GlusterError,
+    Wanted,
+    parse_peers,
+    parse_volume,
+    volume_commands,
+)
+
+
+class Gluster:
+    """The gluster command line of this host."""
+
+    def __init__(self, module):
+        self._module = module
+        self.installed = module.get_bin_path("gluster") is not None
+
+    def run(self, *arguments):
+        """Output of ``gluster ARGUMENTS``; raises with its own words when it fails."""
+        rc, out, err = self._module.run_command(["gluster", "--mode=script", *arguments])
+        if rc != 0:
+            raise GlusterError(f"gluster {' '.join(arguments)} failed: {(err or out).strip()}")
+        return out
+
+    def peers(self):
+        return parse_peers(self.run("peer", "status", "--xml")) if self.installed else ()
+
+    def volume(self, name):
+        # With no volume at all, and only then, `volume info NAME` would fail: ask for all.
+        return parse_volume(self.run("volume", "info", "--xml"), name) if self.installed else None
+
+    def local_addresses(self):
+        out = self._module.run_command(["ip", "-o", "address", "show"])[1]
+        return tuple(line.split()[3].split("/")[0] for line in out.splitlines() if len(line.split()) > 3)
+
+    def wait_for_peers(self, wanted, timeout):
+        """Until every server is in the pool and connected."""
+        deadline = time.monotonic() + timeout
+        local = self.local_addresses()
+        while True:
+            connected = {*local, *(peer.address for peer in self.peers() if peer.connected)}
+            missing = [server for server in wanted.servers if server not in connected]
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                raise GlusterError(
+                    f"{', '.join(missing)} did not join the pool within {timeout} s. A new volume needs all of its "
+                    "servers: start glusterd there (systemctl start glusterd), then run this again."
+                )
+            time.sleep(0.5)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "servers": {"type": "list", "elements": "str", "required": True},
+            "brick": {"type": "path", "required": True},
+            "arbiter": {"type": "bool", "default": False},
+            "options": {"type": "dict", "default": {}},
+            "timeout": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    wanted = Wanted(
+        name=module.params["name"],
+        servers=tuple(module.params["servers"]),
+        brick=module.params["brick"],
+        arbiter=module.params["arbiter"],
+        options={name: str(value) for name, value in module.params["options"].items()},
+    )
+    gluster = Gluster(module)
+    try:
+        commands = volume_commands(wanted, gluster.local_addresses(), gluster.peers(), gluster.volume(wanted.name))
+        if not module.check_mode:
+            for command in commands:
+                if command[:2] == ("volume", "create"):
+                    gluster.wait_for_peers(wanted, module.params["timeout"])
+                gluster.run(*command)
+    except GlusterError as error:
+        module.fail_json(msg=str(error))
+    actions = [" ".join(("gluster", *command)) for command in commands]
+    module.exit_json(
+        changed=bool(actions),
+        actions=actions,
+        diff={"before": "", "after": "".join(f"{action}\n" for action in actions)},
+    )
+
+
+if __name__ == "__main__":
+    main()
