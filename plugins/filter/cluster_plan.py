@@ -18,9 +18,10 @@ positional: _input, observations
 options:
   _input:
     description:
-      - The declared cluster, with RV(_value.members) in inventory order and one primary.
-      - C(members) is a list of dictionaries with C(name), C(address), C(port) and C(role)
-        (V(primary) or V(replica)); C(synchronous) is V(any_1) or V(off).
+      - The declared cluster.
+      - Its C(members), in inventory order, are dictionaries with C(name), C(address), C(port) and
+        C(role), which is V(primary) for exactly one of them and V(replica) for the others.
+      - Its C(synchronous) is V(any_1) (the default) or V(off).
     type: dict
     required: true
   observations:
@@ -94,8 +95,8 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     Action,
-    Declared,
     DeclarationError,
+    Declared,
     Observation,
     plan,
 )
@@ -116,7 +117,11 @@ def cluster_plan(
     members = decided["members"].items()
     decided["refusals"] = [
         *decided["problems"],
-        *(f"{name}: {member['reason']}" for name, member in members if member["action"] == Action.REFUSE.value),
+        *(
+            f"{name}: {member['reason']}"
+            for name, member in members
+            if member["action"] == Action.REFUSE.value
+        ),
     ]
     decided["held"] = [name for name, member in members if member["action"] == Action.HOLD.value]
     return decided

@@ -155,7 +155,7 @@ def _safe(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _beside_inventory(groups: Mapping[str, Any], hostvars: Mapping[str, Any]) -> Path:
-    return Path(str(hostvars[groups["all"][0]]["inventory_dir"])) / "secrets"
+    return Path(str(hostvars[groups["all"][0]]["inventory_dir"])) / ".secrets"
 
 
 def _release(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -242,21 +243,23 @@ def _data_version(instance: Instance) -> int:
 
 def _control_data(instance: Instance, version: int, run: Runner) -> Mapping[str, str]:
     binary = instance.binary("pg_controldata", version)
-    rc, out, err = run(
-        as_postgres(binary, "-D", str(instance.data_directory), bound=instance.timeout)
+    command = as_postgres(binary, "-D", str(instance.data_directory), bound=instance.timeout)
+    found = ""
+    for _attempt in range(3):
+        rc, out, err = run(command)
+        values = dict(line.split(":", 1) for line in out.splitlines() if ":" in line)
+        warned = [line for line in out.splitlines() if "WARNING" in line]
+        if rc == 0 and not warned and "CRC" not in err and "Database system identifier" in values:
+            return {key.strip(): value.strip() for key, value in values.items()}
+        found = one_line(err or (warned or [f"return code {rc}"])[0])
+        # A running server may have been writing the file at that moment.
+        time.sleep(0.1)
+    raise PgError(
+        f"the control file {instance.data_directory}/global/pg_control can't be trusted: {binary} "
+        f"says: {found}. Restore the instance from a standby or a backup; if another PostgreSQL "
+        f"version made it, install postgresql-{version}",
+        data_directory=str(instance.data_directory),
     )
-    values = dict(line.split(":", 1) for line in out.splitlines() if ":" in line)
-    if rc != 0 or "CRC" in err or "WARNING" in out or "Database system identifier" not in values:
-        found = " ".join(err.split()) or next(
-            (line for line in out.splitlines() if "WARNING" in line), f"return code {rc}"
-        )
-        raise PgError(
-            f"the control file {instance.data_directory}/global/pg_control can't be trusted: "
-            f"{binary} says: {found}. Restore the instance from a standby or a backup; if another "
-            f"PostgreSQL version made it, install postgresql-{version}",
-            data_directory=str(instance.data_directory),
-        )
-    return {key.strip(): value.strip() for key, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -272,7 +275,8 @@ def running_postmaster(data_directory: Path) -> Postmaster | None:
     """The server that runs on ``data_directory``, whether it answers or not.
 
     postmaster.pid survives a crash and its number may be anybody's by now. A postmaster's working
-    directory is its data directory, which nobody else's is.
+    directory is its data directory, which nobody else's is. root may be denied that look (in a
+    container without CAP_SYS_PTRACE); Debian then names the directory on the command line.
     """
     lines = read_text(data_directory / "postmaster.pid").splitlines()
     if not lines or not lines[0].strip().isdigit():
@@ -280,6 +284,10 @@ def running_postmaster(data_directory: Path) -> Postmaster | None:
     pid = int(lines[0])
     try:
         if os.readlink(f"/proc/{pid}/cwd") != str(data_directory.resolve()):
+            return None
+    except PermissionError:
+        arguments = read_text(Path(f"/proc/{pid}/cmdline")).split("\0")
+        if str(data_directory) not in arguments:
             return None
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -317,7 +325,7 @@ def _ask(instance: Instance, postmaster: Postmaster, run: Runner) -> dict[str, A
     if NOT_ALLOWED.search(err):
         raise PgError(
             f"the server on port {postmaster.port} doesn't let the user postgres in on its own "
-            f"host: {' '.join(err.split())}. Keep the line 'local all postgres peer' first in "
+            f"host: {one_line(err)}. Keep the line 'local all postgres peer' first in "
             "pg_hba.conf",
             data_directory=str(instance.data_directory),
         )
@@ -402,4 +410,5 @@ def read_text(path: Path) -> str:
 
 
 def one_line(text: str) -> str:
-    return " ".join(text.split())
+    """What a program said, fit to stand inside a sentence."""
+    return " ".join(text.split()).rstrip(".")

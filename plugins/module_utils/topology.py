@@ -59,7 +59,7 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
         "type": "path",
         "description": (
             "Folder on the controller for generated passwords, keys and the CA. "
-            "Default: secrets/ beside the inventory."
+            "Default: .secrets/ beside the inventory; hidden, since Ansible takes every other file there for an inventory."
         ),
     },
     "pg_replication_password": {

@@ -41,6 +41,11 @@ def run(argv: Sequence[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def wait_for_end(data_directory: Path) -> None:
+    while running_postmaster(data_directory) is not None:
+        time.sleep(0.05)
+
+
 @dataclass
 class Host:
     """One instance in a directory of its own, and the systemctl that would manage it."""
@@ -99,8 +104,7 @@ class Host:
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
-        while running_postmaster(self.instance.data_directory) is not None:
-            time.sleep(0.05)
+        wait_for_end(self.instance.data_directory)
         time.sleep(0.3)  # for its children to notice
 
 
@@ -136,6 +140,7 @@ def make_host(name: str, base: Path) -> Host:
         "listen_addresses = '127.0.0.1'\n"
         "shared_buffers = '16MB'\n"
         "fsync = off\n"
+        "dynamic_shared_memory_type = mmap\n"
         f"cluster_name = '{name}'\n"
         "include_dir = 'conf.d'\n"
     )
@@ -156,6 +161,7 @@ def base() -> Iterator[Path]:
             if postmaster is not None:
                 os.kill(postmaster.pid, signal.SIGCONT)
                 os.kill(postmaster.pid, signal.SIGQUIT)
+                wait_for_end(pid_file.parent)
         shutil.rmtree(directory, ignore_errors=True)
 
 
