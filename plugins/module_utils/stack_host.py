@@ -103,11 +103,13 @@ def observe(asked: Mapping[str, Any], run: Run = run) -> dict[str, Any]:
     now = datetime.datetime.now(datetime.timezone.utc)
     mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     volume, timeout, patience = asked["gluster_volume"], asked["timeout"], asked["gluster_timeout"]
-    questions = {
-        **{
-            ("ready", item["name"]): Question(partial(ready, item["url"], timeout), _not_ready("no answer"))
-            for item in asked["ready"]
-        },
+    # Each question has its own bound; those of at_once are for one who answers a byte now and then.
+    # The replicas go first: how long they take is shown, and the others keep the host busy.
+    replicas = {
+        item["name"]: Question(partial(ready, item["url"], timeout), _not_ready("no answer")) for item in asked["ready"]
+    }
+    answers = at_once(replicas, timeout + 1)
+    files = {
         **{
             ("certificates", path): Question(partial(certificate, path, now, run), _no_certificate("no answer"))
             for path in asked["certificates"]
@@ -116,26 +118,29 @@ def observe(asked: Mapping[str, Any], run: Run = run) -> dict[str, Any]:
             ("mounts", path): Question(partial(mount, path, mountinfo, timeout, run), _no_mount("no answer"))
             for path in asked["mounts"]
         },
+    }
+    whole = {
         ("units", ""): Question(
-            partial(units, asked["units"], run), {name: _unit({}, "no answer") for name in asked["units"]}
+            partial(units, asked["units"], run), {name: _unit({}, "no answer", None) for name in asked["units"]}
         ),
         ("addresses", ""): Question(
             partial(addresses, asked["addresses"], run), dict.fromkeys(asked["addresses"], None)
         ),
-        ("gluster", ""): Question(
-            partial(gluster, volume, patience, run) if volume else lambda: None,
-            _no_gluster("no answer") if volume else None,
+        **(
+            {("gluster", ""): Question(partial(gluster, volume, patience, run), _no_gluster("no answer"))}
+            if volume
+            else {}
         ),
     }
-    # Each question has its own bound; this one is for a server that sends a byte now and then.
-    answers = at_once(questions, 1 + max(LOCAL_TIMEOUT, timeout, patience if volume else 0))
-    host: dict[str, Any] = {"ready": {}, "certificates": {}, "mounts": {}}
-    for (kind, name), answer in answers.items():
-        if kind in ("ready", "certificates", "mounts"):
-            host[kind][name] = answer
-        else:
-            host[kind] = answer
-    return host
+    found = at_once({**files, **whole}, 1 + max(LOCAL_TIMEOUT, timeout, patience if volume else 0))
+    return {
+        "ready": answers,
+        "certificates": {path: found["certificates", path] for path in asked["certificates"]},
+        "mounts": {path: found["mounts", path] for path in asked["mounts"]},
+        "units": found["units", ""],
+        "addresses": found["addresses", ""],
+        "gluster": found.get(("gluster", "")),
+    }
 
 
 def units(names: Sequence[str], run: Run) -> dict[str, dict[str, Any]]:
@@ -146,14 +151,16 @@ def units(names: Sequence[str], run: Run) -> dict[str, dict[str, Any]]:
     try:
         out = run(["systemctl", "show", "--timestamp=unix", f"--property={properties}", "--", *names], LOCAL_TIMEOUT)
     except ProbeError as error:
-        return {name: _unit({}, str(error)) for name in names}
+        return {name: _unit({}, str(error), None) for name in names}
     # One block of properties for each unit, in the order asked.
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.split("\n\n")]
     blocks += [{}] * (len(names) - len(blocks))
-    return {name: _unit(block, "") for name, block in zip(names, blocks)}
+    return {
+        name: _unit(block, "", _working_directory(block.get("MainPID", "0"), run)) for name, block in zip(names, blocks)
+    }
 
 
-def _unit(shown: Mapping[str, str], error: str) -> dict[str, Any]:
+def _unit(shown: Mapping[str, str], error: str, running_in: str | None) -> dict[str, Any]:
     active, sub = shown.get("ActiveState", "unknown"), shown.get("SubState", "unknown")
     if shown.get("LoadState") == "not-found":
         active, error = "absent", "there is no such unit"
@@ -164,17 +171,26 @@ def _unit(shown: Mapping[str, str], error: str) -> dict[str, Any]:
         "active": active,
         "sub": sub,
         "since": _iso(int(stamp)) if stamp.isdigit() and int(stamp) else None,
-        "running_in": _working_directory(shown.get("MainPID", "0")),
+        "running_in": running_in,
         "error": error,
     }
 
 
-def _working_directory(pid: str) -> str | None:
+def _working_directory(pid: str, run: Run) -> str | None:
     # A symbolic link is followed once, when the process starts: this is the release that runs.
+    link = f"/proc/{pid}/cwd"
     try:
-        return os.readlink(f"/proc/{pid}/cwd") if pid.isdigit() and int(pid) else None
-    except OSError:
+        return os.readlink(link) if pid.isdigit() and int(pid) else None
+    except FileNotFoundError:
         return None
+    except OSError:
+        # In a container root may lack the right to look at others, but they may look at themselves.
+        try:
+            owner = os.stat(f"/proc/{pid}")
+            account = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
+            return run(["setpriv", *account, "readlink", link], LOCAL_TIMEOUT).strip()
+        except (OSError, ProbeError):
+            return None
 
 
 def ready(url: str, timeout: float) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+# Everything there is to learn. Each target installs what it needs.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit bench clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Build the lab and converge the whole stack on it
+	@lab/demo.sh
+
+test: ## Lint, unit tests, then every scenario on a lab of its own
+	@tests/run.sh
+
+lint: ## Lint alone
+	@tests/run.sh lint
+
+unit: ## Unit tests alone
+	@tests/run.sh unit
+
+bench: ## Measure how long things take, on the demo lab
+	@tests/bench.sh
+
+clean: ## Remove labs, images, secrets and caches
+	@lab/clean.sh

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# make test: run.sh [lint|unit|scenarios ...]; all three by default.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export LAB_NAME=test
+: "${LAB_RELEASE:=trixie}"
+export LAB_RELEASE
+STAGES=.cache/lab/tests.stages
+. lab/stages.sh
+
+unit() {
+  # The application's and the modules' tests run against real servers.
+  if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+    if [ "$(id -u)" -ne 0 ]; then
+      echo "The unit tests need PostgreSQL's programs. Run: sudo apt-get install postgresql" >&2
+      return 1
+    fi
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql
+  fi
+  .venv/bin/python -m pytest -q tests/unit
+}
+
+prepare_lab() {
+  lab/engine.sh
+  lab/image.sh "$LAB_RELEASE"
+  lab/release.sh ".cache/lab/$LAB_NAME/renfo_app.tar.gz"
+}
+
+molecule() {
+  PATH=$PWD/.venv/bin:$PATH .venv/bin/molecule "$@"
+}
+
+stages_begin
+trap stages_end EXIT
+stage "Prepare the controller" lab/setup.sh requirements.txt requirements-dev.txt
+for part in "${@:-lint unit scenarios}"; do
+  for name in $part; do
+    case $name in
+      lint) stage "Lint" tests/lint.sh ;;
+      unit) stage "Unit tests" unit ;;
+      scenarios)
+        stage "Prepare the test lab" prepare_lab
+        stage "Scenarios on the test lab" molecule test --all
+        ;;
+      *) echo "run.sh: unknown part $name, expected lint, unit or scenarios" >&2; exit 2 ;;
+    esac
+  done
+done

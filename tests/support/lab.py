@@ -1,0 +1,178 @@
+"""The lab as tests see it: hosts to ask, the site to use, playbooks to run."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+import testinfra
+import urllib3
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = ROOT / "inventories" / "lab"
+
+urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+
+@dataclasses.dataclass(frozen=True)
+class Play:
+    """What a run of ansible-playbook said."""
+
+    rc: int
+    output: str
+
+    def recap(self) -> dict[str, dict[str, int]]:
+        """Counters by host, from the recap."""
+        lines = re.findall(r"^(\S+)\s+: (ok=.*)$", self.output, flags=re.MULTILINE)
+        return {
+            host: {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", counters)} for host, counters in lines
+        }
+
+    def changed(self) -> dict[str, int]:
+        """Hosts on which something changed, with how much."""
+        return {host: counters["changed"] for host, counters in self.recap().items() if counters["changed"]}
+
+    def said(self) -> str:
+        """The output with its line breaks and indentation folded, for looking a sentence up."""
+        return re.sub(r"\s+", " ", self.output)
+
+
+class Lab:
+    """One lab, by name."""
+
+    def __init__(self, name: str) -> None:
+        settings = yaml.safe_load((INVENTORY / "group_vars/all/lab.yml").read_text())["lab_catalogue"][name]
+        groups = yaml.safe_load((INVENTORY / "hosts.yml").read_text())["all"]["children"]
+        self.name = name
+        self.subnet: str = settings["subnet"]
+        self.https_port: int = settings["https_port"]
+        self.http_port: int = settings["http_port"]
+        self.vip = f"{self.subnet}.100"
+        self.directory = ROOT / ".cache/lab" / name
+        self.groups = {group: list(data["hosts"]) for group, data in groups.items() if "hosts" in data}
+        self.addresses = {
+            host: f"{self.subnet}.{variables['lab_octet']}"
+            for data in groups.values()
+            for host, variables in (data.get("hosts") or {}).items()
+            if variables
+        }
+
+    @classmethod
+    def from_environment(cls) -> Lab:
+        """The lab that LAB_NAME names; tests never default to the demo."""
+        return cls(os.environ.get("LAB_NAME", "test"))
+
+    @property
+    def app_hosts(self) -> list[str]:
+        return self.groups["app_replicas"]
+
+    @property
+    def lb_hosts(self) -> list[str]:
+        return self.groups["nginx_lb"]
+
+    @property
+    def pg_hosts(self) -> list[str]:
+        return [*self.groups["pg_primary"], *self.groups["pg_replica"]]
+
+    # --- hosts
+
+    def host(self, name: str) -> Any:
+        """A testinfra host, over SSH as Ansible reaches it."""
+        return testinfra.get_host(
+            f"ssh://root@{self.addresses[name]}",
+            ssh_identity_file=str(self.directory / "id_ed25519"),
+            ssh_config=str(self._ssh_config()),
+        )
+
+    def run(self, name: str, command: str) -> str:
+        """Standard output of *command* on a host; the test fails if it fails."""
+        result = self.host(name).run(command)
+        assert result.rc == 0, f"{name}: {command}: {result.stderr}{result.stdout}"
+        return str(result.stdout).strip()
+
+    def sql(self, name: str, query: str, database: str = "renfo") -> str:
+        """The answer of the instance on a host, asked there as superuser."""
+        # The query goes through the environment: no quoting to get wrong.
+        quoted = query.replace("'", "'\\''")
+        return self.run(name, f"runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -d {database} -c '{quoted}'")
+
+    def container(self, name: str) -> str:
+        return f"{self.name}-{name}"
+
+    def docker(self, *arguments: str) -> str:
+        """Output of the engine's client; for faults that only a power switch can make."""
+        return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, timeout=120).stdout
+
+    def journals(self) -> str:
+        """The last words of the units that matter, of all hosts."""
+        command = "journalctl -n 25 --no-pager -o short-precise -u 'app@*' -u 'postgresql@*' -u nginx -u keepalived -u glusterd -u 'srv-*' -u 'shared-storage*'; tail -n 15 /var/log/postgresql/*.log 2>/dev/null"
+
+        def ask(name: str) -> str:
+            try:
+                return f"--- {name}\n{self.host(name).run(command).stdout}"
+            except (OSError, RuntimeError) as error:
+                return f"--- {name}: {error}"
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            return "\n".join(pool.map(ask, self.addresses))
+
+    def _ssh_config(self) -> Path:
+        path = self.directory / "ssh_config"
+        path.write_text(
+            f"UserKnownHostsFile {self.directory / 'known_hosts'}\n"
+            "StrictHostKeyChecking accept-new\nConnectTimeout 5\nLogLevel ERROR\n"
+            "ControlMaster auto\nControlPersist 60\nControlPath ~/.ssh/renfo-%C\n"
+            "ServerAliveInterval 5\nServerAliveCountMax 3\n"
+        )
+        (Path.home() / ".ssh").mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    # --- the site
+
+    def request(self, method: str, path: str, at: str | None = None, **options: Any) -> requests.Response:
+        """One request to the site, at its virtual address or at one load balancer (a host name)."""
+        where = self.addresses[at] if at else self.vip
+        return requests.request(method, f"https://{where}{path}", verify=False, timeout=30, **options)
+
+    def replica(self, name: str, path: str, **options: Any) -> requests.Response:
+        """One request to the replica on an app host, past the load balancer."""
+        return requests.get(f"http://{self.addresses[name]}:8000{path}", timeout=30, **options)
+
+    def write_session(self, note: str = "") -> dict[str, Any]:
+        """An acknowledged session."""
+        answer = self.request("POST", "/sessions", json={"key": str(uuid.uuid4()), "note": note})
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    # --- playbooks
+
+    def play(self, playbook: str, *arguments: str, extra: Mapping[str, Any] | None = None, overlay: str = "") -> Play:
+        """Run a playbook of the collection; *overlay* is an inventory that is laid over the lab's."""
+        command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(INVENTORY)]
+        with tempfile.TemporaryDirectory() as folder:
+            if overlay:
+                path = Path(folder) / "overlay.yml"
+                path.write_text(overlay)
+                command += ["-i", str(path)]
+            command += [str(ROOT / "playbooks" / playbook), *arguments]
+            if extra:
+                command += ["-e", json.dumps(extra)]
+            environment = {**os.environ, "LAB_NAME": self.name, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+            done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment, cwd=ROOT)
+        return Play(done.returncode, done.stdout + done.stderr)
+
+
+def same(values: Sequence[Any]) -> bool:
+    """Whether all *values* are the same one."""
+    return len(set(values)) == 1

@@ -1,0 +1,524 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import Declared, Observation, plan
+from ansible_collections.renfo.redundancy.plugins.module_utils.stack_status import (
+    Names,
+    Status,
+    in_bytes,
+    questions,
+    stack_status,
+)
+from ansible_collections.renfo.redundancy.plugins.module_utils.topology import topology
+
+GROUPS = {
+    "nginx_lb": ["lb1", "lb2"],
+    "app_replicas": ["app1", "app2", "app3"],
+    "shared_storage": ["app1", "app2", "app3"],
+    "pg_primary": ["pg1"],
+    "pg_replica": ["pg2", "pg3"],
+    "monitoring": ["ops1"],
+}
+HOSTS = ("lb1", "lb2", "app1", "app2", "app3", "pg1", "pg2", "pg3", "ops1")
+ADDRESSES = {name: f"192.0.2.{number}" for number, name in enumerate(HOSTS, start=11)}
+VIP = "192.0.2.100"
+SITE = "/etc/nginx/tls/site.crt"
+SERVER = "/etc/postgresql/17/main/tls/server.crt"
+MEDIA = "/srv/media"
+
+
+class World:
+    """A healthy stack, to be spoilt."""
+
+    def __init__(self, **variables: Any) -> None:
+        common = {"site_name": "renfo.example", "site_vip": VIP, **variables}
+        hostvars = {name: {**common, "ansible_host": ADDRESSES[name]} for name in HOSTS}
+        self.site: dict[str, Any] = {**topology(GROUPS, hostvars).to_dict(), "release": {"id": "r1"}}
+        assert self.site["problems"] == ()
+        self.pg: dict[str, Any] = {
+            "pg1": instance("primary", current_lsn="0/3000060", replication=[client("pg2"), client("pg3")]),
+            "pg2": standby("pg2"),
+            "pg3": standby("pg3"),
+        }
+        self.pg["pg1"]["slots"] = [{"name": name, "active": True, "wal_status": "reserved"} for name in ("pg2", "pg3")]
+        self.pg["pg1"]["synchronous_standby_names"] = 'ANY 1 ("pg2","pg3")'
+        self.hosts: dict[str, Any] = {name: self._host(name) for name in HOSTS}
+        self.names: dict[str, Names] = {}
+
+    def _host(self, name: str) -> dict[str, Any]:
+        asked = questions(self.site, name, Names(), 17)
+        bricks = [
+            {"name": f"{ADDRESSES[server]}:/srv/gluster/media/brick", "online": True, "to_heal": 0}
+            for server in GROUPS["shared_storage"]
+        ]
+        return {
+            "units": {
+                unit: {
+                    "running": True,
+                    "active": "active",
+                    "since": "2026-11-23T03:10:00Z",
+                    "running_in": "/srv/app/releases/r1" if unit.startswith("app@") else "/",
+                }
+                for unit in asked["units"]
+            },
+            "ready": {
+                item["name"]: {"ok": True, "status": 200, "ms": 7, "body": "", "error": ""} for item in asked["ready"]
+            },
+            "addresses": dict.fromkeys(asked["addresses"], name == "lb1"),
+            "certificates": {
+                path: {"not_after": "2027-11-23T03:10:00Z", "days": 365, "error": ""} for path in asked["certificates"]
+            },
+            "mounts": {
+                path: {"mounted": True, "answers": True, "total_bytes": 1000, "free_bytes": 600, "error": ""}
+                for path in asked["mounts"]
+            },
+            "gluster": {"answered": True, "bricks": bricks, "error": ""} if asked["gluster_volume"] else None,
+        }
+
+    def unit(self, host: str, unit: str, active: str = "failed") -> None:
+        self.hosts[host]["units"][unit].update(running=False, active=active)
+
+    def status(self) -> Status:
+        seen = {name: Observation.from_dict(data) if data else None for name, data in self.pg.items()}
+        decided = plan(seen, Declared.from_dict(self.site["cluster"])).to_dict()
+        return stack_status(self.site, decided, self.pg, self.hosts, self.names)
+
+
+def instance(state: str, **changes: Any) -> dict[str, Any]:
+    values = {"state": state, "version": 17, "system_identifier": "7", "timeline": 1, "accepts_connections": True}
+    return Observation.from_dict({**values, **changes}).to_dict()
+
+
+def standby(name: str, **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "received_lsn": "0/3000060",
+        "standby_signal": True,
+        "upstream": {"host": "pg1", "address": ADDRESSES["pg1"], "port": 5432, "slot": name},
+        "streaming": True,
+        "lag_seconds": 0,
+    }
+    return instance("standby", **{**values, **changes})
+
+
+def client(name: str) -> dict[str, Any]:
+    return {"name": name, "state": "streaming", "sync_state": "quorum", "lag_bytes": 0, "ssl": True}
+
+
+def gluster(world: World, server: str, **changes: Any) -> None:
+    """What all the servers say about the brick of one."""
+    for observer in GROUPS["shared_storage"]:
+        for brick in world.hosts[observer]["gluster"]["bricks"]:
+            if brick["name"].startswith(f"{ADDRESSES[server]}:"):
+                brick.update(changes)
+
+
+def test_a_whole_stack_is_healthy() -> None:
+    status = World().status()
+
+    assert status.degraded == ()
+    assert status.healthy
+    assert status.notes == ()
+    assert status.address == f"https://{VIP}/"
+    assert status.vip_holders == ("lb1",)
+    assert status.primary == "pg1"
+    assert [row.problems for row in status.instances] == [(), (), ()]
+
+
+Spoil = Callable[[World], None]
+
+
+def replica_says_503(world: World) -> None:
+    world.hosts["app2"]["ready"]["app2-1"].update(ok=False, status=503, body='{"storage":\n "stalled"}')
+
+
+def replica_is_silent(world: World) -> None:
+    world.hosts["app2"]["ready"]["app2-1"].update(ok=False, status=None, error="Connection refused")
+
+
+def another_process_answers(world: World) -> None:
+    world.unit("app2", "app@1.service")
+
+
+def nobody_holds_the_vip(world: World) -> None:
+    world.hosts["lb1"]["addresses"][VIP] = False
+
+
+def two_hold_the_vip(world: World) -> None:
+    world.hosts["lb2"]["addresses"][VIP] = True
+
+
+def certificate(host: str, path: str, days: int | None) -> Spoil:
+    def spoil(world: World) -> None:
+        world.hosts[host]["certificates"][path] = {"not_after": "2026-12-13T00:00:00Z", "days": days, "error": "torn"}
+
+    return spoil
+
+
+def unreachable(world: World) -> None:
+    world.hosts["ops1"] = None
+
+
+def unobservable(world: World) -> None:
+    world.hosts["ops1"] = {"error": "no Python there"}
+
+
+def not_streaming(world: World) -> None:
+    world.pg["pg2"]["streaming"] = False
+    world.pg["pg1"]["replication"] = [client("pg3")]
+
+
+def not_listed_by_the_primary(world: World) -> None:
+    world.pg["pg1"]["replication"] = [client("pg3")]
+
+
+def catching_up(world: World) -> None:
+    world.pg["pg1"]["replication"][0]["state"] = "catchup"
+
+
+def without_tls(world: World) -> None:
+    world.pg["pg1"]["replication"][0]["ssl"] = False
+
+
+def slot(wal_status: str) -> Spoil:
+    def spoil(world: World) -> None:
+        world.pg["pg1"]["slots"][0]["wal_status"] = wal_status
+
+    return spoil
+
+
+def no_slot(world: World) -> None:
+    del world.pg["pg1"]["slots"][0]
+
+
+def asynchronous_standby(world: World) -> None:
+    world.pg["pg1"]["replication"][0]["sync_state"] = "async"
+
+
+def no_synchronous_standby(world: World) -> None:
+    for listed in world.pg["pg1"]["replication"]:
+        listed["sync_state"] = "async"
+
+
+def not_synchronous_at_all(world: World) -> None:
+    world.pg["pg1"]["synchronous_standby_names"] = ""
+
+
+def primary_stopped(world: World) -> None:
+    world.pg["pg1"] = instance("stopped", clean_shutdown=True, accepts_connections=False)
+
+
+def two_primaries(world: World) -> None:
+    world.pg["pg2"] = instance("primary", timeline=2, current_lsn="0/4000000")
+
+
+def primary_silent(world: World) -> None:
+    world.pg["pg1"]["accepts_connections"] = False
+
+
+def standby_stopped(world: World) -> None:
+    world.pg["pg2"].update(state="stopped", streaming=False, accepts_connections=False)
+
+
+def standby_absent(world: World) -> None:
+    world.pg["pg2"] = Observation.from_dict({"state": "absent"}).to_dict()
+
+
+def fenced(world: World) -> None:
+    world.pg["pg2"] = instance("stopped", fenced=True, fenced_reason="pg1 is ahead", accepts_connections=False)
+
+
+def replay_paused(world: World) -> None:
+    world.pg["pg2"]["replay_paused"] = True
+
+
+def postgresql_not_observed(world: World) -> None:
+    world.pg["pg2"] = None
+
+
+def brick_offline(world: World) -> None:
+    gluster(world, "app2", online=False, to_heal=None)
+
+
+def brick_not_heard_by_one(world: World) -> None:
+    del world.hosts["app1"]["gluster"]["bricks"][1]
+
+
+def to_heal(number: int | None) -> Spoil:
+    return lambda world: gluster(world, "app2", to_heal=number)
+
+
+def gluster_silent(world: World) -> None:
+    world.hosts["app2"]["gluster"] = {"answered": False, "bricks": [], "error": "busy"}
+
+
+def mount_missing(world: World) -> None:
+    world.hosts["lb2"]["mounts"][MEDIA].update(mounted=False, answers=False)
+
+
+def mount_stalled(world: World) -> None:
+    world.hosts["lb2"]["mounts"][MEDIA].update(answers=False, error="stat did not answer within 3 s")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(replica_says_503, 'app2-1 isn\'t ready: it answers 503 {"storage": "stalled"}', id="not ready"),
+        pytest.param(replica_is_silent, "app2-1 isn't ready: Connection refused", id="replica silent"),
+        pytest.param(another_process_answers, "app@1.service doesn't run (failed)", id="replica's unit down"),
+        pytest.param(lambda w: w.unit("lb2", "nginx.service"), "lb2: NGINX doesn't run (failed)", id="no NGINX"),
+        pytest.param(lambda w: w.unit("lb2", "keepalived.service"), "lb2: keepalived doesn't run", id="no keepalived"),
+        pytest.param(nobody_holds_the_vip, f"nobody holds the virtual address {VIP}", id="nobody holds the VIP"),
+        pytest.param(two_hold_the_vip, f"lb1 and lb2 hold the virtual address {VIP}", id="two hold the VIP"),
+        pytest.param(certificate("lb1", SITE, 20), "site.crt ends in 20 days, on 2026-12-13", id="site certificate"),
+        pytest.param(certificate("lb1", SITE, -1), "site.crt ended on 2026-12-13", id="site certificate over"),
+        pytest.param(certificate("lb1", SITE, None), "site.crt can't be read (torn)", id="site certificate torn"),
+        pytest.param(certificate("pg3", SERVER, 20), "server.crt ends in 20 days", id="server certificate"),
+        pytest.param(unreachable, "ops1 (192.0.2.19) can't be reached", id="host unreachable"),
+        pytest.param(unobservable, "can't be observed: no Python there", id="host can't be observed"),
+        pytest.param(not_streaming, "pg2 doesn't stream from the primary pg1", id="standby doesn't stream"),
+        pytest.param(not_listed_by_the_primary, "pg2 doesn't stream from the primary pg1", id="streams from another"),
+        pytest.param(catching_up, "pg2 is not streaming yet (catchup)", id="standby catches up"),
+        pytest.param(without_tls, "pg2 streams from pg1 without TLS", id="replication without TLS"),
+        pytest.param(slot("lost"), "replication slot pg2 of pg2 on pg1 is lost", id="slot lost"),
+        pytest.param(slot("unreserved"), "is about to be lost", id="slot nearly lost"),
+        pytest.param(no_slot, "pg1 has no replication slot pg2", id="slot missing"),
+        pytest.param(asynchronous_standby, "pg2 streams but no commit waits for it (async)", id="one asynchronous"),
+        pytest.param(no_synchronous_standby, "no synchronous standby, so every write waits", id="none synchronous"),
+        pytest.param(not_synchronous_at_all, "pg1 acknowledges commits without waiting", id="any_1 not in force"),
+        pytest.param(primary_stopped, "run site.yml, which brings up pg1", id="no primary"),
+        pytest.param(two_primaries, "2 primaries accept writes, expected one", id="two primaries"),
+        pytest.param(primary_silent, "the primary pg1 runs but doesn't answer", id="primary silent"),
+        pytest.param(standby_stopped, "PostgreSQL on pg2 is stopped: it is a stopped standby", id="standby stopped"),
+        pytest.param(standby_absent, "PostgreSQL on pg2 is absent: it holds no database", id="standby absent"),
+        pytest.param(fenced, "pg2 is fenced (pg1 is ahead)", id="fenced"),
+        pytest.param(replay_paused, "replay is paused on pg2", id="replay paused"),
+        pytest.param(postgresql_not_observed, "pg2: PostgreSQL can't be observed", id="instance not observed"),
+        pytest.param(brick_offline, "on app2 is offline as app1, app2 and app3 see it", id="brick offline"),
+        pytest.param(brick_not_heard_by_one, "on app2 is offline as app1 sees it", id="brick cut off from one"),
+        pytest.param(to_heal(12), "12 files on app2 wait to be copied", id="files to heal"),
+        pytest.param(to_heal(None), "app2 doesn't say how many files wait", id="files to heal not known"),
+        pytest.param(gluster_silent, "app2: gluster doesn't answer (busy)", id="gluster silent"),
+        pytest.param(lambda w: w.unit("app2", "glusterd.service"), "app2: glusterd doesn't run", id="no glusterd"),
+        pytest.param(mount_missing, "lb2: the store isn't mounted at /srv/media", id="mount missing"),
+        pytest.param(mount_stalled, "doesn't answer (stat did not answer within 3 s)", id="mount stalled"),
+        pytest.param(
+            lambda w: w.unit("lb2", "shared-storage-keeper.service"), "keeper doesn't run (failed)", id="no keeper"
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(spoil: Spoil, words: str) -> None:
+    world = World()
+    spoil(world)
+
+    status = world.status()
+
+    assert not status.healthy
+    assert any(words in sentence for sentence in status.degraded), status.degraded
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(replica_says_503, id="not ready"),
+        pytest.param(nobody_holds_the_vip, id="nobody holds the VIP"),
+        pytest.param(without_tls, id="replication without TLS"),
+        pytest.param(slot("lost"), id="slot lost"),
+        pytest.param(asynchronous_standby, id="one asynchronous"),
+        pytest.param(not_synchronous_at_all, id="any_1 not in force"),
+        pytest.param(not_streaming, id="standby doesn't stream"),
+        pytest.param(replay_paused, id="replay paused"),
+        pytest.param(standby_stopped, id="standby stopped"),
+        pytest.param(fenced, id="fenced"),
+        pytest.param(brick_offline, id="brick offline"),
+        pytest.param(mount_stalled, id="mount stalled"),
+        pytest.param(unreachable, id="host unreachable"),
+    ],
+)
+def test_one_fault_is_one_sentence(spoil: Spoil) -> None:
+    world = World()
+    spoil(world)
+
+    assert len(world.status().degraded) == 1
+
+
+def test_a_certificate_with_three_weeks_left_is_well() -> None:
+    world = World()
+    certificate("lb1", SITE, 21)(world)
+
+    assert world.status().healthy
+
+
+def test_an_unreachable_host_is_one_problem_and_the_others_tell_of_its_parts() -> None:
+    world = World()
+    world.hosts["app2"] = world.hosts["pg2"] = None
+    world.pg["pg2"] = None
+
+    status = world.status()
+
+    assert status.unreachable == ("app2", "pg2")
+    assert [sentence.split(" ")[0] for sentence in status.degraded] == ["app2", "pg2"]
+    assert (status.instances[1].role, status.instances[1].tls, status.instances[1].slot) == (
+        "unknown",
+        True,
+        "reserved",
+    )
+    assert status.bricks[1].online
+
+
+def test_nobody_can_tell_about_the_bricks() -> None:
+    world = World()
+    for host in GROUPS["shared_storage"]:
+        world.hosts[host] = None
+
+    assert [brick.online for brick in world.status().bricks] == [None, None, None]
+
+
+def test_without_a_virtual_address_nobody_must_hold_it() -> None:
+    world = World()
+    world.site["settings"]["site_vip"] = ""
+    world.hosts["lb1"] = world._host("lb1")
+    world.hosts["lb2"] = world._host("lb2")
+
+    status = world.status()
+
+    assert status.healthy
+    assert status.load_balancers[0].keepalived is None
+    assert status.address == "https://192.0.2.11/"
+
+
+def test_asynchronous_by_choice_is_healthy() -> None:
+    world = World(pg_synchronous="off")
+    not_synchronous_at_all(world)
+    no_synchronous_standby(world)
+
+    assert world.status().healthy
+
+
+def test_after_a_failover_the_inventory_is_a_note_and_the_stack_healthy() -> None:
+    world = World()
+    world.pg["pg1"], world.pg["pg2"] = (
+        standby("pg1", timeline=2, upstream={"host": "pg2", "address": ADDRESSES["pg2"], "port": 5432, "slot": "pg1"}),
+        {**copy.deepcopy(world.pg["pg1"]), "timeline": 2},
+    )
+    world.pg["pg2"]["replication"] = [client("pg1"), client("pg3")]
+    world.pg["pg2"]["slots"] = [{"name": name, "active": True, "wal_status": "reserved"} for name in ("pg1", "pg3")]
+    world.pg["pg3"] = standby(
+        "pg3", timeline=2, upstream={"host": "pg2", "address": ADDRESSES["pg2"], "port": 5432, "slot": "pg3"}
+    )
+
+    status = world.status()
+
+    assert status.degraded == ()
+    assert status.primary == "pg2"
+    assert any("the primary is pg2, the inventory says pg1" in note for note in status.notes)
+
+
+def test_no_primary_and_nothing_to_start_repeats_what_the_plan_says() -> None:
+    world = World()
+    world.pg["pg1"] = None
+    world.hosts["pg1"] = None
+    for name in ("pg2", "pg3"):
+        world.pg[name]["streaming"] = False
+
+    assert any("no live primary" in said and "failover.yml" in said for said in world.status().degraded)
+
+
+def test_another_release_is_a_note() -> None:
+    world = World()
+    world.hosts["app3"]["units"]["app@1.service"]["running_in"] = "/srv/app/releases/r0"
+
+    status = world.status()
+
+    assert status.healthy
+    assert status.notes == ("app3-1 runs release r0, the archive on this controller is r1: site.yml rolls it out",)
+
+
+def test_a_full_store_is_a_note() -> None:
+    world = World()
+    world.hosts["lb1"]["mounts"][MEDIA]["free_bytes"] = 99
+
+    assert world.status().notes == ("the store has 99 B of 1000 B left: make room soon",)
+
+
+def test_the_time_behind_is_the_standbys_own_where_the_primary_measures_none() -> None:
+    world = World()
+    world.pg["pg1"]["replication"][0].update(lag_bytes=16, lag_seconds=None)
+    world.pg["pg2"]["lag_seconds"] = 2.5
+    world.pg["pg1"]["replication"][1].update(lag_bytes=16, lag_seconds=0.3)
+
+    assert [row.lag_seconds for row in world.status().instances] == [None, 2.5, 0.3]
+
+
+def test_plain_data_and_back() -> None:
+    world = World()
+    mount_missing(world)
+    status = world.status()
+
+    data = json.loads(json.dumps(status.to_dict()))
+
+    assert Status.from_dict(data) == status
+    assert data["healthy"] is False
+
+
+def test_a_load_balancer_is_asked_what_it_has() -> None:
+    assert questions(World().site, "lb1", Names(), 17) == {
+        "units": ["nginx.service", "keepalived.service", "shared-storage-keeper.service"],
+        "ready": [],
+        "addresses": [VIP],
+        "certificates": [SITE],
+        "mounts": [MEDIA],
+        "gluster_volume": "",
+    }
+
+
+def test_a_host_of_the_application_is_asked_by_its_own_names() -> None:
+    names = Names.from_variables(
+        {"app_replicas_name": "blog", "app_replicas_ready_path": "/up", "shared_storage_volume": "films"}
+    )
+
+    asked = questions(World(app_replicas_count=2).site, "app1", names, None)
+
+    assert asked["units"] == [
+        "blog@1.service",
+        "blog@2.service",
+        "glusterd.service",
+        "shared-storage-keeper.service",
+    ]
+    assert asked["ready"] == [
+        {"name": "app1-1", "url": "http://192.0.2.13:8000/up"},
+        {"name": "app1-2", "url": "http://192.0.2.13:8001/up"},
+    ]
+    assert asked["gluster_volume"] == "films"
+
+
+def test_a_store_of_their_own_has_no_bricks() -> None:
+    world = World()
+    world.names = dict.fromkeys(HOSTS, Names(backend="mount"))
+
+    assert questions(world.site, "app1", Names(backend="mount"), None)["gluster_volume"] == ""
+    assert world.status().bricks == ()
+
+
+@pytest.mark.parametrize(("version", "units"), [(17, ["postgresql@17-main.service"]), (None, [])])
+def test_a_member_is_asked_once_its_version_is_known(version: int | None, units: list[str]) -> None:
+    asked = questions(World().site, "pg1", Names(), version)
+
+    assert asked["units"] == units
+    assert asked["certificates"] == ([SERVER] if version else [])
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (200 * 1024**2, "200 MiB"), (3 * 1024**4, "3.0 TiB")],
+)
+def test_bytes_for_people(number: int, text: str) -> None:
+    assert in_bytes(number) == text
