@@ -91,7 +91,7 @@ def text(found: Mapping[str, Any], colour: bool = False) -> str:
 
 def _answer(variables: Mapping[str, Any], registered: str, key: str) -> Mapping[str, Any] | None:
     if registered not in variables:
-        return {"error": "it was not asked; run status.yml without --limit"}
+        return {"error": "it was not asked: run status.yml without --limit"}
     result = variables[registered]
     if result.get("failed") and not result.get("unreachable"):
         return {"error": str(result.get("msg", "it failed"))}

@@ -31,6 +31,8 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     topology,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import release_problems as debian_problems
+from jinja2 import Undefined
+from jinja2.exceptions import UndefinedError
 
 DOCUMENTATION = """
 name: topology
@@ -143,10 +145,24 @@ def _resolve(host: str, variables: Mapping[str, Any], known: set[str], problems:
     for name in variables:
         if name in known or OUR_PREFIXES.match(name) or name == "ansible_host":
             try:
-                values[name] = variables[name]
-            except AnsibleError as error:
-                problems.append(f"{host}: {name} cannot be resolved: {error.message}")
+                values[name] = _plain(variables[name])
+            except (AnsibleError, UndefinedError) as error:
+                problems.append(f"{host}: {name} cannot be resolved: {getattr(error, 'message', error)}")
     return values
+
+
+def _plain(value: Any) -> Any:
+    """*value* with every template in it resolved. Raises where one is undefined.
+
+    An undefined value comes as an object that raises once it is used as text, however deep it sits.
+    """
+    if isinstance(value, Undefined):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 def _safe(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 # A clean stop ends with one checkpoint record. pg_controldata tells where that record begins; a
@@ -35,7 +35,7 @@ class Lsn(int):
         return f"{int(self) >> 32:X}/{int(self) & 0xFFFFFFFF:X}"
 
 
-class State(str, Enum):
+class State(StrEnum):
     """What an instance is, as observed on its host."""
 
     ABSENT = "absent"
@@ -44,14 +44,14 @@ class State(str, Enum):
     STANDBY = "standby"
 
 
-class Role(str, Enum):
+class Role(StrEnum):
     """What the inventory says a member is at first."""
 
     PRIMARY = "primary"
     REPLICA = "replica"
 
 
-class Synchronous(str, Enum):
+class Synchronous(StrEnum):
     """How many standbys must hold a commit on disk before the client is told."""
 
     ANY_1 = "any_1"
@@ -62,13 +62,13 @@ class Synchronous(str, Enum):
         return 1 if self is Synchronous.ANY_1 else 0
 
 
-class Intent(str, Enum):
+class Intent(StrEnum):
     """What the operator asked for."""
 
     CONVERGE = "converge"
 
 
-class Action(str, Enum):
+class Action(StrEnum):
     """What is to be done with one member."""
 
     BOOTSTRAP = "bootstrap"

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     Observation,
@@ -30,14 +30,14 @@ ALIVE = {
 MANAGED = "# Managed by Ansible (renfo.redundancy.pg_standby): what is changed here is lost.\n"
 
 
-class StandbyAction(str, Enum):
+class StandbyAction(StrEnum):
     """What pg_standby is asked for."""
 
     CLONE = "clone"
     FOLLOW = "follow"
 
 
-class Step(str, Enum):
+class Step(StrEnum):
     """One thing to do, in the order in which they are done."""
 
     CREATE_SLOT = "create_slot"

@@ -100,7 +100,7 @@ def at_once(questions: Mapping[K, Question], seconds: float) -> dict[K, Any]:
 
 def observe(asked: Mapping[str, Any], run: Run = run) -> dict[str, Any]:
     """Everything that *asked*, the arguments of the module ``stack_host_info``, names."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     volume, timeout, patience = asked["gluster_volume"], asked["timeout"], asked["gluster_timeout"]
     # Each question has its own bound; those of at_once are for one who answers a byte now and then.
@@ -156,7 +156,8 @@ def units(names: Sequence[str], run: Run) -> dict[str, dict[str, Any]]:
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.split("\n\n")]
     blocks += [{}] * (len(names) - len(blocks))
     return {
-        name: _unit(block, "", _working_directory(block.get("MainPID", "0"), run)) for name, block in zip(names, blocks)
+        name: _unit(block, "", _working_directory(block.get("MainPID", "0"), run))
+        for name, block in zip(names, blocks, strict=False)
     }
 
 
@@ -341,4 +342,4 @@ def _ask_gluster(words: Sequence[str], deadline: float, run: Run, pause: Callabl
 
 
 def _iso(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

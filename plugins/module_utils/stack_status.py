@@ -144,7 +144,10 @@ class Mount:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """The stack. ``degraded`` is empty, or says what is wrong and what to do, most urgent first."""
+    """The stack. ``degraded`` is empty, or says what is wrong and what to do, most urgent first.
+
+    ``single_points`` says what the inventory itself leaves without a second; that is a choice, not a fault.
+    """
 
     address: str
     site_name: str
@@ -159,11 +162,12 @@ class Status:
     bricks: tuple[Brick, ...]
     mounts: tuple[Mount, ...]
     degraded: tuple[str, ...]
+    single_points: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
     def healthy(self) -> bool:
-        """Whether every declared part is there and the loss of any one host would be survived."""
+        """Whether every declared part is there and does what it should."""
         return not self.degraded
 
     @property
@@ -189,7 +193,7 @@ class Status:
         values: dict[str, Any] = {field.name: data[field.name] for field in dataclasses.fields(cls)}
         for name, row in rows.items():
             values[name] = tuple(_row(row, item) for item in data[name])
-        for name in ("vip_holders", "degraded", "notes"):
+        for name in ("vip_holders", "degraded", "single_points", "notes"):
             values[name] = tuple(data[name])
         return cls(**values)
 
@@ -271,6 +275,7 @@ def stack_status(
         bricks=bricks,
         mounts=mounts,
         degraded=tuple(dict.fromkeys(degraded)),
+        single_points=tuple(_single_points(topology)),
         notes=(*stack.plan_notes(), *_release_notes(replicas, topology), *_space_notes(mounts)),
     )
 
@@ -311,7 +316,7 @@ class _Stack:
             problem = f"{name} ({address}) can't be reached: bring it back, then run site.yml"
             return Host(name, address, False, (problem,))
         if seen.get("error"):
-            problem = f"{name} ({address}) can't be observed: {_excerpt(seen['error'])}. Mend that, then look again"
+            problem = f"{name} ({address}) can't be observed: {_excerpt(seen['error'])}"
             return Host(name, address, False, (problem,))
         return Host(name, address, True)
 
@@ -379,10 +384,7 @@ class _Stack:
         name = declared["name"]
         seen = self._instance(name)
         client = self._client(name) if name != self.primary else {}
-        primary = self._instance(self.primary) if self.primary else {}
-        slot = (
-            self._slot(name) if self.primary and name != self.primary and primary.get("accepts_connections") else None
-        )
+        slot = self._slot(name) if name != self.primary else None
         certificate = self._certificate(name, "postgresql") if self._has_files(seen) else None
         lag_bytes = client.get("lag_bytes")
         # The primary stops measuring the time once a standby has everything.
@@ -658,14 +660,28 @@ def _vip_problems(vip: str, balancers: Sequence[LoadBalancer]) -> Iterator[str]:
             f"{_and(holders)} hold the virtual address {vip} at the same time: they don't hear each other. Let VRRP "
             "(IP protocol 112) pass between them"
         )
-    elif not holders and not any(item.reachable for item in balancers):
-        yield f"nobody is known to hold the virtual address {vip}: no load balancer can be reached"
-    elif not holders:
-        asked = [item.host for item in balancers if item.reachable]
+    asked = [item.host for item in balancers if item.reachable]
+    if asked and not holders:
         yield (
-            f"nobody holds the virtual address {vip}, the site can't be reached there: run site.yml; if that doesn't "
-            f"help, read 'journalctl -u keepalived' on {_and(asked)}"
+            f"no load balancer that answers holds the virtual address {vip}, so the site can't be reached there: run "
+            f"site.yml; if that doesn't help, read 'journalctl -u keepalived' on {_and(asked)}"
         )
+
+
+def _single_points(topology: Data) -> Iterator[str]:
+    """What the declared site can't lose, however well it is."""
+    for hosts, what in (
+        ([item["name"] for item in topology["load_balancers"]], "load balancer"),
+        (list(topology["replicas_by_host"]), "host of the application"),
+        (list(topology["slots"]), "PostgreSQL instance"),
+    ):
+        if len(hosts) == 1:
+            yield f"{hosts[0]} is the only {what}: its loss stops the site. Declare a second one"
+    standbys = len(topology["members"]) - 1
+    if standbys > 0 and topology["synchronous"] == "off":
+        yield "commits are acknowledged by the primary alone (pg_synchronous: off): its loss can lose the last ones"
+    elif standbys == 1:
+        yield "there is one standby, and every write waits for it (pg_synchronous: any_1): its loss stops all writes"
 
 
 def _certificate_problems(host: str, certificate: Certificate | None) -> Iterator[str]:

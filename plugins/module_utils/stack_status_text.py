@@ -47,7 +47,7 @@ def _lines(status: Status, colour: bool) -> Iterator[str]:
     for header, rows in sections:
         yield ""
         yield from _table(header, rows, first, colour)
-    for title, sentences in (("What to do", status.degraded), ("Good to know", status.notes)):
+    for title, sentences in (("What to do", status.degraded), ("Good to know", (*status.notes, *status.single_points))):
         if sentences:
             yield ""
             yield _painted(title, BOLD, colour)
@@ -57,7 +57,8 @@ def _lines(status: Status, colour: bool) -> Iterator[str]:
 
 def _verdict(status: Status, colour: bool) -> str:
     if status.healthy:
-        return _painted(f"{GOOD} Healthy: any one host may be lost", GREEN, colour)
+        words = "all that was declared is there" if status.single_points else "any one host may be lost"
+        return _painted(f"{GOOD} Healthy: {words}", GREEN, colour)
     count = len(status.degraded)
     things = f"{count} thing{'' if count == 1 else 's'} to see to, listed below"
     return _painted(f"{BAD} DEGRADED: {things}", RED, colour)
@@ -188,7 +189,7 @@ def _table(header: Sequence[str], rows: Sequence[_Row], first: int, colour: bool
     widths[0] = first
 
     def line(cells: Sequence[str]) -> str:
-        return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()
+        return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)).rstrip()
 
     yield _painted(f"  {line(header)}", BOLD, colour)
     for row in rows:

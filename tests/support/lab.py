@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import os
@@ -10,7 +11,7 @@ import re
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = ROOT / "inventories" / "lab"
 
+# The lab's certificate comes from its own CA; one test checks it against that.
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 
@@ -157,20 +159,46 @@ class Lab:
 
     # --- playbooks
 
-    def play(self, playbook: str, *arguments: str, extra: Mapping[str, Any] | None = None, overlay: str = "") -> Play:
-        """Run a playbook of the collection; *overlay* is an inventory that is laid over the lab's."""
-        command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(INVENTORY)]
-        with tempfile.TemporaryDirectory() as folder:
-            if overlay:
-                path = Path(folder) / "overlay.yml"
-                path.write_text(overlay)
-                command += ["-i", str(path)]
+    def play(
+        self,
+        playbook: str,
+        *arguments: str,
+        extra: Mapping[str, Any] | None = None,
+        change: Callable[[dict[str, Any]], object] | None = None,
+    ) -> Play:
+        """Run a playbook of the collection on the lab's inventory.
+
+        *change* edits the groups (``{"pg_primary": {"hosts": {"pg1": {...}}}, ...}``) of a copy of it.
+        """
+        with inventory(change) as path:
+            command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(path)]
             command += [str(ROOT / "playbooks" / playbook), *arguments]
             if extra:
                 command += ["-e", json.dumps(extra)]
-            environment = {**os.environ, "LAB_NAME": self.name, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+            environment = {
+                **os.environ,
+                "LAB_NAME": self.name,
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_NOCOLOR": "1",
+            }
             done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment, cwd=ROOT)
         return Play(done.returncode, done.stdout + done.stderr)
+
+
+@contextlib.contextmanager
+def inventory(change: Callable[[dict[str, Any]], object] | None) -> Iterator[Path]:
+    """The lab's inventory, or a copy of it beside it with changed groups."""
+    if change is None:
+        yield INVENTORY
+        return
+    document = yaml.safe_load((INVENTORY / "hosts.yml").read_text())
+    change(document["all"]["children"])
+    with tempfile.TemporaryDirectory(prefix=".test-", dir=INVENTORY.parent) as folder:
+        copy = Path(folder)
+        (copy / "hosts.yml").write_text(yaml.safe_dump(document))
+        (copy / "group_vars").symlink_to(INVENTORY / "group_vars")
+        (copy / ".secrets").symlink_to(INVENTORY / ".secrets")
+        yield copy
 
 
 def same(values: Sequence[Any]) -> bool:

@@ -28,7 +28,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.stack_host import
     units,
 )
 
-NOW = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.timezone.utc)
+NOW = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.UTC)
 
 
 class Host:

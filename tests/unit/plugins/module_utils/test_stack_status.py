@@ -127,6 +127,7 @@ def test_a_whole_stack_is_healthy() -> None:
     assert status.degraded == ()
     assert status.healthy
     assert status.notes == ()
+    assert status.single_points == ()
     assert status.address == f"https://{VIP}/"
     assert status.vip_holders == ("lb1",)
     assert status.primary == "pg1"
@@ -276,7 +277,7 @@ def mount_stalled(world: World) -> None:
         pytest.param(another_process_answers, "app@1.service doesn't run (failed)", id="replica's unit down"),
         pytest.param(lambda w: w.unit("lb2", "nginx.service"), "lb2: NGINX doesn't run (failed)", id="no NGINX"),
         pytest.param(lambda w: w.unit("lb2", "keepalived.service"), "lb2: keepalived doesn't run", id="no keepalived"),
-        pytest.param(nobody_holds_the_vip, f"nobody holds the virtual address {VIP}", id="nobody holds the VIP"),
+        pytest.param(nobody_holds_the_vip, f"answers holds the virtual address {VIP}", id="nobody holds the VIP"),
         pytest.param(two_hold_the_vip, f"lb1 and lb2 hold the virtual address {VIP}", id="two hold the VIP"),
         pytest.param(certificate("lb1", SITE, 20), "site.crt ends in 20 days, on 2026-12-13", id="site certificate"),
         pytest.param(certificate("lb1", SITE, -1), "site.crt ended on 2026-12-13", id="site certificate over"),
@@ -355,6 +356,37 @@ def test_a_certificate_with_three_weeks_left_is_well() -> None:
     certificate("lb1", SITE, 21)(world)
 
     assert world.status().healthy
+
+
+def test_no_load_balancer_can_be_reached() -> None:
+    world = World()
+    world.hosts["lb1"] = world.hosts["lb2"] = None
+
+    assert len(world.status().degraded) == 2
+
+
+def only_one_member(site: dict[str, Any]) -> None:
+    del site["members"][1:]
+    site["slots"] = {"pg1": "pg1"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(lambda site: site["load_balancers"].pop(), "lb1 is the only load balancer", id="load balancer"),
+        pytest.param(lambda site: site.update(replicas_by_host={"app1": []}), "app1 is the only host", id="app host"),
+        pytest.param(only_one_member, "pg1 is the only PostgreSQL", id="instance"),
+        pytest.param(lambda site: site["members"].pop(), "there is one standby", id="standby that all writes wait for"),
+        pytest.param(lambda site: site.update(synchronous="off"), "(pg_synchronous: off)", id="asynchronous"),
+    ],
+)
+def test_what_has_no_second_by_choice_is_said(spoil: Callable[[dict[str, Any]], None], words: str) -> None:
+    world = World()
+    world.site = {**world.site, "load_balancers": [*world.site["load_balancers"]], "members": [*world.site["members"]]}
+    spoil(world.site)
+    world.site["cluster"]["members"] = world.site["members"]
+
+    assert any(words in said for said in world.status().single_points)
 
 
 def test_an_unreachable_host_is_one_problem_and_the_others_tell_of_its_parts() -> None:

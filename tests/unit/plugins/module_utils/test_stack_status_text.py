@@ -44,7 +44,7 @@ def instance(host: str, **changes: object) -> Instance:
     return Instance(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def status(degraded: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Status:
+def status(degraded: tuple[str, ...] = (), notes: tuple[str, ...] = (), single_points: tuple[str, ...] = ()) -> Status:
     own = {"upstream": None, "lag_bytes": None, "lag_seconds": None, "sync_state": None, "tls": None, "slot": None}
     return Status(
         address="https://192.0.2.100/",
@@ -73,6 +73,7 @@ def status(degraded: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Statu
             Mount("lb1", True, "/srv/media", False, False, None, None, ("missing",)),
         ),
         degraded=degraded,
+        single_points=single_points,
         notes=notes,
     )
 
@@ -129,6 +130,13 @@ def test_the_verdict_comes_first_and_what_to_do_last() -> None:
 
 def test_a_healthy_stack_says_so() -> None:
     assert render(status()).splitlines()[0] == "✓ Healthy: any one host may be lost"
+
+
+def test_it_claims_no_more_than_was_declared() -> None:
+    text = render(status(single_points=("lb1 is the only load balancer",))).splitlines()
+
+    assert text[0] == "✓ Healthy: all that was declared is there"
+    assert text[-1] == "  - lb1 is the only load balancer"
 
 
 def test_it_fits_a_terminal_of_a_hundred_columns() -> None:

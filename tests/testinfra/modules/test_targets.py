@@ -1,0 +1,18 @@
+"""The integration targets of the modules, on ops1: real systemd, real servers."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.support.lab import INVENTORY, ROOT, Lab
+
+TARGETS = sorted(path.name for path in (ROOT / "tests/integration/targets").iterdir())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_target(lab: Lab, target: str) -> None:
+    command = [ROOT / ".venv/bin/ansible-playbook", "-i", INVENTORY, ROOT / "tests/integration/run.yml", "-e", f"target={target}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-12000:] + done.stderr
