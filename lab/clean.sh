@@ -2,7 +2,7 @@
 # Removes every lab of this checkout: hosts, bridges, images, keys, secrets, caches. Needs no more than
 # the engine's client, so that it works on a half-built lab too.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 if docker info >/dev/null 2>&1; then
   docker ps -aq --filter label=renfo.lab | xargs -r docker rm -f -v >/dev/null
   docker network ls -q --filter name=renfo- | xargs -r docker network rm >/dev/null

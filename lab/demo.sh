@@ -28,7 +28,7 @@ stage "Bring up the hosts of the lab $LAB_NAME" lab/hosts.sh
 stage "Converge the site" playbook playbooks/site.yml
 stage "Show the status" playbook playbooks/status.yml
 stages_end
-case $LAB_NAME in demo) port=8443 ;; *) port=18443 ;; esac
+port=$(sed -n "s/^  $LAB_NAME: .*https_port: \([0-9]*\).*/\1/p" inventories/lab/group_vars/all/lab.yml)
 cat <<END
 
 The site is up: https://127.0.0.1:$port/

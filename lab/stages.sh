@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: prints what is being done and how long it took; keeps the figures for `make bench`.
 # STAGES names the file that collects them.
 

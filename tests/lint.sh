@@ -15,7 +15,7 @@ check() {
 check ruff check --quiet
 check ruff format --check --quiet
 check yamllint --strict .
-check mypy plugins/module_utils plugins/filter plugins/action
+check mypy
 check antsibull-changelog lint
 check ansible-lint --strict -q
 git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 ls 2>/dev/null >.cache/scripts

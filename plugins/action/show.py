@@ -18,9 +18,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See the documentation of the module ``show``."""
         super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
+        arguments = self.validate_argument_spec(
             argument_spec={"text": {"type": "str", "default": ""}, "data": {"type": "raw"}},
-        )
+        )[1]
         if arguments["data"] is not None:
             Display().display(json.dumps(arguments["data"], indent=2, sort_keys=True, default=str))
         else:

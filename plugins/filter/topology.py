@@ -181,19 +181,25 @@ def _release(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> tupl
     first = variables[hosts[0]]
     archive = Path(str(first.get("app_replicas_archive", "")))
     if not archive.is_file():
-        return {}, [f"app_replicas_archive is {str(archive)!r}: there is no such file on this controller. Build the release first."]
+        return {}, [
+            f"app_replicas_archive is {str(archive)!r}: there is no such file on this controller. "
+            "Build the release first."
+        ]
     try:
         names = archive_names(archive)
     except ValueError as error:
         return {}, [f"app_replicas_archive: {error}"]
-    found = [f"app_replicas_archive {archive}: {problem}." for problem in release_problems(names, str(first["app_replicas_entry_point"]))]
+    found = [
+        f"app_replicas_archive {archive}: {problem}."
+        for problem in release_problems(names, str(first["app_replicas_entry_point"]))
+    ]
     return {"id": release_id(archive), "archive": str(archive)}, found
 
 
 def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Path) -> tuple[dict[str, Any], list[str]]:
     """Where each certificate is, which of ours are due, and what is wrong with the user's own."""
     folder = secrets / "tls"
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     ca = folder / "ca.crt"
     ca_due = not ca.is_file() or not (folder / "ca.key").is_file()
     files: dict[str, dict[str, str]] = {}
@@ -208,10 +214,16 @@ def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Pa
         given = variables[host].get(f"{role}_tls_certificate_file")
         given_key = variables[host].get(f"{role}_tls_key_file")
         if given or given_key:
-            files[certificate.name] = {"certificate": str(given), "key": str(given_key), "ca": str(variables[host].get(f"{role}_tls_ca_file", given))}
+            files[certificate.name] = {
+                "certificate": str(given),
+                "key": str(given_key),
+                "ca": str(variables[host].get(f"{role}_tls_ca_file", given)),
+            }
             problem = _judge(Path(str(given)), Path(str(given_key)), now)
             if problem:
-                problems.append(f"{host}: {role}_tls_certificate_file {given} with {role}_tls_key_file {given_key}: {problem}.")
+                problems.append(
+                    f"{host}: {role}_tls_certificate_file {given} with {role}_tls_key_file {given_key}: {problem}."
+                )
             continue
         path, key = folder / f"{certificate.name}.crt", folder / f"{certificate.name}.key"
         files[certificate.name] = {"certificate": str(path), "key": str(key), "ca": str(ca)}
@@ -234,5 +246,3 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Names of the filters and what they call."""
         return {"topology": read, "unsupported_hosts": unsupported, "unreached_hosts": unreached}
-
-

@@ -121,7 +121,7 @@ def volume_commands(
     volume there is another one than the one wanted: bricks are never taken away or replaced here.
     """
     known = {*local, *(peer.address for peer in peers)}
-    commands = [("peer", "probe", server) for server in wanted.servers if server not in known]
+    commands: list[tuple[str, ...]] = [("peer", "probe", server) for server in wanted.servers if server not in known]
     if volume is None:
         layout = ("replica", "3", "arbiter", "1") if wanted.arbiter else ("replica", str(len(wanted.servers)))
         # force: a brick may be on the root file system, which gluster only warns about.
@@ -145,7 +145,16 @@ def volume_commands(
 
 
 def _same(found: str | None, wanted: str) -> bool:
-    words = {"on": "on", "true": "on", "enable": "on", "yes": "on", "off": "off", "false": "off", "disable": "off", "no": "off"}
+    words = {
+        "on": "on",
+        "true": "on",
+        "enable": "on",
+        "yes": "on",
+        "off": "off",
+        "false": "off",
+        "disable": "off",
+        "no": "off",
+    }
     if found is None:
         return False
     return words.get(found.lower(), found) == words.get(wanted.lower(), wanted)

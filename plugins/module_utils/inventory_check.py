@@ -52,6 +52,11 @@ def wrong_values(host: str, variables: Mapping[str, Any], spec: Spec) -> Iterato
         value = variables[name]
         if option.get("choices") and value is False and "off" in option["choices"]:
             value = "off"  # YAML reads a bare `off` as false
+        if option.get("type", "str") in ("str", "path") and isinstance(value, (list, Mapping)):
+            # The validator would take it, as the text "[]".
+            kind = "list" if isinstance(value, list) else "dictionary"
+            yield f"{host}: {name} is a {kind}, expected a single value. Remove the brackets or the dash."
+            continue
         validator = ArgumentSpecValidator({name: _checked(option)})
         for message in validator.validate({name: value}).error_messages:
             yield f"{host}: {message}"

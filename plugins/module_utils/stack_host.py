@@ -269,7 +269,7 @@ def mount(path: str, mountinfo: str, timeout: float, run: Run) -> dict[str, Any]
     """
     types = [
         rest.split(" ")[0]
-        for fields, _, rest in (line.partition(" - ") for line in mountinfo.splitlines())
+        for fields, _dash, rest in (line.partition(" - ") for line in mountinfo.splitlines())
         if fields.split(" ")[4:5] == [path.replace(" ", "\\040")]
     ]
     if not types:

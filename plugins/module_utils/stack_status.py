@@ -738,7 +738,7 @@ def _bracketed(address: str) -> str:
 
 def _release(directory: str | None) -> str | None:
     """The release in ``/srv/app/releases/<release>``."""
-    before, _, release = (directory or "").partition("/releases/")
+    before, _folder, release = (directory or "").partition("/releases/")
     return release.partition("/")[0] or None if before else None
 
 

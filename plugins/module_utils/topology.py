@@ -59,7 +59,8 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
         "type": "path",
         "description": (
             "Folder on the controller for generated passwords, keys and the CA. "
-            "Default: .secrets/ beside the inventory; hidden, since Ansible takes every other file there for an inventory."
+            "Default: .secrets/ beside the inventory; hidden, since Ansible takes every other file there "
+            "for an inventory."
         ),
     },
     "pg_replication_password": {
@@ -266,9 +267,7 @@ def topology(
         replicas=replicas,
         load_balancers=tuple(hosts[name] for name in members_of["nginx_lb"]),
         storage_servers=tuple(hosts[name] for name in members_of["shared_storage"]),
-        storage_clients=tuple(
-            dict.fromkeys((*members_of["app_replicas"], *members_of["nginx_lb"]))
-        ),
+        storage_clients=tuple(dict.fromkeys((*members_of["app_replicas"], *members_of["nginx_lb"]))),
         certificates=tuple(_certificates(members, members_of["nginx_lb"], hosts, settings)),
     )
 
@@ -280,9 +279,7 @@ def hba_rules(site: Topology) -> Iterator[HbaRule]:
     """
     yield HbaRule("local", "all", "postgres", "", "peer", "map=administrators")
     for member in site.members:
-        yield HbaRule(
-            "hostssl", "replication", "replication", host_network(member.address), "scram-sha-256"
-        )
+        yield HbaRule("hostssl", "replication", "replication", host_network(member.address), "scram-sha-256")
     for host in dict.fromkeys((replica.host, replica.address) for replica in site.replicas):
         yield HbaRule(
             "hostssl",
@@ -329,9 +326,7 @@ def _database_url(site: Topology, members: Sequence[Member], session: str) -> st
     where = ",".join(f"{member.name}:{member.port}" for member in members)
     query = "&".join(f"{key}={value}" for key, value in options.items())
     settings = site.settings
-    return (
-        f"postgresql://{settings['site_database_user']}@{where}/{settings['site_database']}?{query}"
-    )
+    return f"postgresql://{settings['site_database_user']}@{where}/{settings['site_database']}?{query}"
 
 
 def _address(variables: Mapping[str, Any]) -> str:
@@ -351,23 +346,17 @@ def _address_problems(hosts: Mapping[str, Host]) -> Iterator[str]:
             yield f"{shared}: declared with the same address {address}. Give every host its own."
 
 
-def _site_settings(
-    names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
-) -> tuple[dict[str, Any], list[str]]:
+def _site_settings(names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
     settings: dict[str, Any] = {}
     problems = []
     for option, spec in SITE_OPTIONS.items():
         if spec.get("no_log"):
             continue
-        values = {
-            name: hostvars[name][option] for name in names if option in hostvars.get(name, {})
-        }
+        values = {name: hostvars[name][option] for name in names if option in hostvars.get(name, {})}
         distinct = list(dict.fromkeys(repr(value) for value in values.values()))
         if len(distinct) > 1:
             said = ", ".join(f"{name} says {value!r}" for name, value in values.items())
-            problems.append(
-                f"{option} must be the same for the whole site: {said}. Set it once, in group_vars/all."
-            )
+            problems.append(f"{option} must be the same for the whole site: {said}. Set it once, in group_vars/all.")
         settings[option] = next(iter(values.values()), spec.get("default"))
         if spec.get("required") and settings[option] in (None, ""):
             problems.append(f"{option} is not set. {spec['description']} Set it in group_vars/all.")
@@ -395,9 +384,7 @@ def _synchronous(chosen: Any, standbys: int) -> tuple[str, list[str]]:
     return value, []
 
 
-def _cluster_problems(
-    primaries: Sequence[str], standbys: Sequence[str], members: Sequence[Member]
-) -> Iterator[str]:
+def _cluster_problems(primaries: Sequence[str], standbys: Sequence[str], members: Sequence[Member]) -> Iterator[str]:
     if len(primaries) != 1:
         found = ", ".join(primaries) or "none"
         yield f"group pg_primary: found {found}, expected exactly one host. It names the initial primary."
@@ -419,9 +406,7 @@ def _replicas(
             yield Replica(f"{name}-{index}", name, hosts[name].address, base + index - 1, index)
 
 
-def _replica_problems(
-    names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
+def _replica_problems(names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if not names:
         yield "group app_replicas: found no host, expected at least one. Nothing would serve the site."
     for name in names:
@@ -441,12 +426,8 @@ def _load_balancer_problems(names: Sequence[str], settings: Mapping[str, Any]) -
         yield f"site_vip is {vip!r}, expected an IP address."
 
 
-def _storage_problems(
-    names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
-) -> Iterator[str]:
-    backends = {
-        str(variables.get("shared_storage_backend", "glusterfs")) for variables in hostvars.values()
-    }
+def _storage_problems(names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    backends = {str(variables.get("shared_storage_backend", "glusterfs")) for variables in hostvars.values()}
     if backends - {"glusterfs"}:
         return
     arbiter = any(variables.get("shared_storage_arbiter", False) for variables in hostvars.values())

@@ -10,7 +10,8 @@ author: The renfo.redundancy authors (@renfo)
 version_added: 0.1.0
 short_description: A replicated GlusterFS volume of the servers given
 description:
-  - Brings the servers into one pool, creates the volume, sets its options and starts it. Run it on any one of the servers.
+  - Brings the servers into one pool, creates the volume, sets its options and starts it.
+  - Run it on any one of the servers.
   - Never removes or replaces a brick, and never changes the layout of a volume that is there.
 options:
   name:

@@ -11,8 +11,8 @@ version_added: 0.1.0
 short_description: A systemd unit runs with the configuration that is on disk
 description:
   - Starts and enables units, and reloads or restarts those that run with an older configuration than the one on disk.
-  - Decides by what the host says, not by what changed in this run, so that an interrupted run is finished by the next one.
-    A handler cannot do that.
+  - Decides by what the host says, not by what changed in this run, so that an interrupted run is finished by the
+    next one. A handler cannot do that.
   - Units are handled one after the other; each must be ready before the next is touched.
     With C(throttle=1) on the task this is a rolling restart over all hosts.
 options:
@@ -105,10 +105,10 @@ import json
 import os
 import time
 import urllib.error
-import urllib.request
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
 from ansible_collections.renfo.redundancy.plugins.module_utils.service_state import (
     Apply,
     Stamp,
@@ -206,7 +206,7 @@ def wait_ready(systemd, unit, url, timeout):
     answer = "no answer"
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with open_url(url, timeout=5, use_proxy=False):
                 return
         except urllib.error.HTTPError as error:
             answer = f"{error.code} {error.read(2000).decode(errors='replace')}"
@@ -239,7 +239,7 @@ def settle(module, systemd):
         systemd.run(*params["validate"])
     if any(systemd.show(unit).get("NeedDaemonReload") == "yes" for unit in (*units, *surplus)) or actions:
         systemd.run("systemctl", "daemon-reload")
-    for unit, url in zip(units, urls):
+    for unit, url in zip(units, urls, strict=True):
         for step in planned[unit]:
             try:
                 # A start of a unit that only claims to be active would do nothing.

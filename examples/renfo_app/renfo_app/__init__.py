@@ -22,9 +22,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.request_class = UploadRequest
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 3600
     app.logger.setLevel(logging.INFO)
-    store = Store(
-        config.media_dir, max_bytes=config.max_upload_bytes, require_mount=config.require_mount
-    )
+    store = Store(config.media_dir, max_bytes=config.max_upload_bytes, require_mount=config.require_mount)
     services = Services(
         config=config,
         store=store,
@@ -36,9 +34,7 @@ def create_app(config: Config | None = None) -> Flask:
             size=max(1, config.threads // 2),
             max_waiting_when_failing=config.threads // 4,
         ),
-        read_pool=Pool(
-            config.read_url, name=f"{config.replica}-r", size=config.threads, read_only=True
-        ),
+        read_pool=Pool(config.read_url, name=f"{config.replica}-r", size=config.threads, read_only=True),
     )
     app.extensions["renfo"] = services
     try:

@@ -257,9 +257,7 @@ class Pool:
         with self._lock:
             self._busy.append(link)
             if self._watcher is None:
-                self._watcher = threading.Thread(
-                    target=self._cut_late, name=f"{self._name}-watcher", daemon=True
-                )
+                self._watcher = threading.Thread(target=self._cut_late, name=f"{self._name}-watcher", daemon=True)
                 self._watcher.start()
 
     def _cut_late(self) -> None:

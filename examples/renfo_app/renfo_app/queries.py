@@ -26,9 +26,7 @@ _INSERT_VIDEO = """
     RETURNING id::text, title, filename, content_type, size, sha256, created_at, replica"""
 
 _SESSIONS = "SELECT id, key, note, created_at, replica FROM sessions"
-_VIDEOS = (
-    "SELECT id::text, title, filename, content_type, size, sha256, created_at, replica FROM videos"
-)
+_VIDEOS = "SELECT id::text, title, filename, content_type, size, sha256, created_at, replica FROM videos"
 
 # The days of the week so far, as the site's public lives them.
 _WEEK = """

@@ -89,9 +89,7 @@ class Services:
     storage_check: BoundedCheck = field(init=False)
 
     def __post_init__(self) -> None:
-        self.database_check = BoundedCheck(
-            lambda: str(self.read_pool.run(queries.server, idempotent=True, within=1.5))
-        )
+        self.database_check = BoundedCheck(lambda: str(self.read_pool.run(queries.server, idempotent=True, within=1.5)))
         self.storage_check = BoundedCheck(lambda: self.store.check(self.config.replica))
 
     def close(self) -> None:
@@ -184,9 +182,7 @@ def create_session() -> Response:
     key = _text(fields.get("key"), "key", 200, required=True)
     note = _text(fields.get("note", ""), "note", 2000)
     replica = services().config.replica
-    session = services().write_pool.run(
-        lambda cursor: queries.add_session(cursor, key, note, replica), idempotent=True
-    )
+    session = services().write_pool.run(lambda cursor: queries.add_session(cursor, key, note, replica), idempotent=True)
     if _wants_page():
         return _back_to_page("seance")
     body = jsonify(session.as_json())
@@ -239,9 +235,7 @@ def create_video() -> Response:
     # The file first, the row after: a row never points to bytes that are not there.
     services().store.keep(incoming, video.id)
     try:
-        stored = services().write_pool.run(
-            lambda cursor: queries.add_video(cursor, video), idempotent=True
-        )
+        stored = services().write_pool.run(lambda cursor: queries.add_video(cursor, video), idempotent=True)
     except (Unavailable, psycopg2.Error) as error:
         if isinstance(error, Unavailable) and error.outcome_unknown:
             log.error("video %s: commit unknown, its file is kept: %s", video.id, error)
@@ -403,8 +397,7 @@ def add_headers(response: Response) -> Response:
     headers["Referrer-Policy"] = "same-origin"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Content-Security-Policy"] = (
-        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'"
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     if "Cache-Control" not in headers:
         headers["Cache-Control"] = "no-store"
@@ -506,17 +499,13 @@ def _wants_page() -> bool:
 
 def _back_to_page(done: str) -> Response:
     response = make_response(redirect(f"/?fait={done}", 303))
-    response.set_cookie(
-        "fresh", "1", max_age=10, httponly=True, samesite="Lax", secure=request.is_secure
-    )
+    response.set_cookie("fresh", "1", max_age=10, httponly=True, samesite="Lax", secure=request.is_secure)
     return response
 
 
 def _failure(status: int, code: str, message: str) -> Response:
     if _wants_page():
-        response = make_response(
-            render_template("error.html", status=status, code=code, config=services().config)
-        )
+        response = make_response(render_template("error.html", status=status, code=code, config=services().config))
     else:
         response = jsonify(error=code, message=message)
     response.status_code = status

@@ -37,7 +37,7 @@ def workplace() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def template(workplace: Path) -> Iterator[Path]:
+def template(workplace: Path) -> Path:
     """A data directory with the schema, stopped, to copy from."""
     server = Server("template", workplace / "template", free_port())
     server.init()
@@ -47,7 +47,7 @@ def template(workplace: Path) -> Iterator[Path]:
     assert pool.run(apply) == []
     pool.close()
     server.stop("fast")
-    yield server.data
+    return server.data
 
 
 @pytest.fixture(scope="session")

@@ -80,9 +80,7 @@ class Server:
             "-c hot_standby_feedback=off -c wal_retrieve_retry_interval=100ms"
         )
         log = str(self.data.with_suffix(".log"))
-        self.command(
-            "pg_ctl", "-D", str(self.data), "-l", log, "-o", options, "-w", "-t", "20", "start"
-        )
+        self.command("pg_ctl", "-D", str(self.data), "-l", log, "-o", options, "-w", "-t", "20", "start")
 
     def stop(self, mode: str = "immediate") -> None:
         self.command("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
@@ -125,10 +123,7 @@ class Server:
 
 def url(*servers: Server, wants: str = "read-write") -> str:
     hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
-    return (
-        f"postgresql://app@{hosts}/postgres?target_session_attrs={wants}&connect_timeout=2"
-        "&sslmode=disable"
-    )
+    return f"postgresql://app@{hosts}/postgres?target_session_attrs={wants}&connect_timeout=2&sslmode=disable"
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:

@@ -30,9 +30,7 @@ def in_background(app: Flask, key: str) -> tuple[threading.Thread, list[TestResp
     return thread, answers
 
 
-def test_a_restarted_server_costs_no_request(
-    make_app: Callable[..., Flask], servers: Servers
-) -> None:
+def test_a_restarted_server_costs_no_request(make_app: Callable[..., Flask], servers: Servers) -> None:
     server = servers.primary()
     app = make_app(url(server))
     assert post(app).status_code == 201
@@ -72,9 +70,7 @@ def test_reads_go_to_the_standby_and_writes_follow_the_primary(
     assert keys == ["before", "after"]
 
 
-def test_a_video_is_served_before_the_standby_knows_it(
-    make_app: Callable[..., Flask], servers: Servers
-) -> None:
+def test_a_video_is_served_before_the_standby_knows_it(make_app: Callable[..., Flask], servers: Servers) -> None:
     one = servers.primary("pg1")
     two = servers.standby_of(one, "pg2")
     two.sql("SELECT pg_wal_replay_pause()")
@@ -95,9 +91,7 @@ def test_a_video_is_served_before_the_standby_knows_it(
     assert note not in app.test_client().get("/", headers={"Accept": "text/html"}).text
 
 
-def test_a_server_that_became_read_only_is_left(
-    make_app: Callable[..., Flask], servers: Servers
-) -> None:
+def test_a_server_that_became_read_only_is_left(make_app: Callable[..., Flask], servers: Servers) -> None:
     """The connection is alive, and its server takes no writes: SQLSTATE 25006."""
     one, two = servers.primary("pg1"), servers.primary("pg2")
     app = make_app(url(one, two))
@@ -129,9 +123,7 @@ def test_a_frozen_server_is_left(make_app: Callable[..., Flask], servers: Server
         thaw()
 
 
-def test_a_commit_that_no_standby_has_is_not_acknowledged(
-    make_app: Callable[..., Flask], servers: Servers
-) -> None:
+def test_a_commit_that_no_standby_has_is_not_acknowledged(make_app: Callable[..., Flask], servers: Servers) -> None:
     """Cancelled, such a commit "succeeds" with a warning; the retry must wait for a standby."""
     server = servers.primary()
     app = make_app(url(server))

@@ -30,9 +30,7 @@ def stored(app: Flask) -> list[Path]:
     return [path for path in media(app).rglob("*") if path.is_file()]
 
 
-def upload(
-    app: Flask, data: bytes, name: str = "gainage.mp4", title: str = "Gainage", **kwargs: Any
-) -> TestResponse:
+def upload(app: Flask, data: bytes, name: str = "gainage.mp4", title: str = "Gainage", **kwargs: Any) -> TestResponse:
     form = {"title": title, "file": (io.BytesIO(data), name)}
     return app.test_client().post("/videos", data=form, **kwargs)
 
@@ -68,9 +66,7 @@ def test_readyz_names_a_missing_store(app: Flask) -> None:
     assert "No such file" in answer.json["checks"]["storage"]["detail"]
 
 
-def test_readyz_refuses_a_store_that_is_not_mounted(
-    make_app: Callable[..., Flask], app: Flask
-) -> None:
+def test_readyz_refuses_a_store_that_is_not_mounted(make_app: Callable[..., Flask], app: Flask) -> None:
     write = app.extensions["renfo"].config.write_url
     strict = make_app(write, APP_MEDIA_REQUIRE_MOUNT="1")
     answer = strict.test_client().get("/readyz")
@@ -130,9 +126,7 @@ def test_the_same_key_at_the_same_time_is_one_row(app: Flask) -> None:
     key = str(uuid.uuid4())
     answers: list[TestResponse] = []
     threads = [
-        threading.Thread(
-            target=lambda: answers.append(app.test_client().post("/sessions", json={"key": key}))
-        )
+        threading.Thread(target=lambda: answers.append(app.test_client().post("/sessions", json={"key": key})))
         for _ in range(12)
     ]
     for thread in threads:
@@ -172,9 +166,7 @@ def test_a_bad_session_is_refused(app: Flask, body: object, code: str) -> None:
     assert answer.json["message"]
 
 
-@pytest.mark.parametrize(
-    "query", ["after=-1", "after=x", "limit=0", "limit=1001", "after=" + "9" * 30]
-)
+@pytest.mark.parametrize("query", ["after=-1", "after=x", "limit=0", "limit=1001", "after=" + "9" * 30])
 def test_a_bad_range_is_refused(app: Flask, query: str) -> None:
     answer = app.test_client().get(f"/sessions?{query}")
     assert answer.status_code == 400
@@ -197,9 +189,7 @@ def test_a_file_where_none_is_expected_is_refused(app: Flask) -> None:
 # --- videos ---
 
 
-def test_an_upload_is_on_disk_before_it_has_its_name(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_is_on_disk_before_it_has_its_name(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     real_fsync, real_rename = os.fsync, os.rename
 
@@ -316,9 +306,7 @@ def test_an_upload_cut_half_way_leaves_nothing(app: Flask) -> None:
     assert stored(app) == []
 
 
-def test_bad_uploads_are_refused_and_leave_nothing(
-    make_app: Callable[..., Flask], app: Flask
-) -> None:
+def test_bad_uploads_are_refused_and_leave_nothing(make_app: Callable[..., Flask], app: Flask) -> None:
     client = app.test_client()
     assert client.post("/videos", data={"title": "t"}).json["error"] == "file_required"
     assert upload(app, b"").json["error"] == "file_empty"
@@ -335,9 +323,7 @@ def test_bad_uploads_are_refused_and_leave_nothing(
 def test_no_row_no_file(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app("postgresql://app@127.0.0.1:1/none")
     run = app.extensions["renfo"].write_pool.run
-    monkeypatch.setattr(
-        app.extensions["renfo"].write_pool, "run", lambda work, **kw: run(work, within=0.2)
-    )
+    monkeypatch.setattr(app.extensions["renfo"].write_pool, "run", lambda work, **kw: run(work, within=0.2))
     assert upload(app, b"x").status_code == 503
     assert stored(app) == []
 
@@ -358,7 +344,8 @@ def test_the_page_shows_what_is_there_escaped(app: Flask) -> None:
     assert "app1-1" in answer.text
     assert "pg1" in answer.text
     policy = answer.headers["Content-Security-Policy"]
-    assert "default-src 'self'" in policy and "unsafe" not in policy
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
     assert "http://" not in answer.text.replace("http://www.w3.org", "")
     assert "https://" not in answer.text
 
@@ -395,14 +382,10 @@ def test_pages_of_other_sites_cannot_post(app: Flask, headers: dict[str, str], s
     assert answer.status_code == status
 
 
-def test_without_a_database_the_page_says_so(
-    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_database_the_page_says_so(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app("postgresql://app@127.0.0.1:1/none")
     run = app.extensions["renfo"].read_pool.run
-    monkeypatch.setattr(
-        app.extensions["renfo"].read_pool, "run", lambda work, **kw: run(work, within=0.2)
-    )
+    monkeypatch.setattr(app.extensions["renfo"].read_pool, "run", lambda work, **kw: run(work, within=0.2))
     answer = app.test_client().get("/", headers=BROWSER)
     assert answer.status_code == 503
     assert "momentanément inaccessibles" in answer.text

@@ -557,7 +557,7 @@ anything = st.one_of(
         system_identifier=identifiers,
     ),
 )
-clusters = st.fixed_dictionaries({name: anything for name in ADDRESSES})
+clusters = st.fixed_dictionaries(dict.fromkeys(ADDRESSES, anything))
 live_primaries = st.builds(primary, timelines, positions, accepts_connections=st.booleans())
 Seen = dict[str, Observation | None]
 
@@ -625,7 +625,8 @@ class TestRules:
             if member.action is not Action.FOLLOW:
                 continue
             mine, source = seen[member.name], seen[member.upstream or ""]
-            assert mine is not None and source is not None
+            assert mine is not None
+            assert source is not None
             assert mine.is_standby
             assert mine.system_identifier == source.system_identifier
             assert mine.timeline <= source.timeline
@@ -656,7 +657,9 @@ class TestRules:
                 continue
             mine = seen[member.name]
             others = {name: found for name, found in seen.items() if name != member.name}
-            assert mine is not None and mine.is_stopped_primary and not mine.fenced
+            assert mine is not None
+            assert mine.is_stopped_primary
+            assert not mine.fenced
             assert not with_state(seen, State.PRIMARY)
             assert all(o is None or o.timeline <= mine.timeline for o in others.values())
             vouched = any(

@@ -45,8 +45,10 @@ class TestObserve:
         assert (live.state, live.timeline, live.accepts_connections) == (State.PRIMARY, 1, True)
         assert live.port == pg1.instance.port
         assert live.version == pg1.instance.version
-        assert live.lsn_exact and live.current_lsn
-        assert live.upstream is None and live.timeline_history == ()
+        assert live.lsn_exact
+        assert live.current_lsn
+        assert live.upstream is None
+        assert live.timeline_history == ()
 
         os.kill(pg1.pid, signal.SIGSTOP)
         started = time.monotonic()
@@ -61,7 +63,8 @@ class TestObserve:
         stopped = observe(pg1.instance, pg1.run)
         assert (stopped.state, stopped.clean_shutdown) == (State.STOPPED, True)
         assert stopped.is_stopped_primary
-        assert stopped.current_lsn and stopped.current_lsn >= live.current_lsn
+        assert stopped.current_lsn
+        assert stopped.current_lsn >= live.current_lsn
 
         pg1.start()
         pg1.kill()

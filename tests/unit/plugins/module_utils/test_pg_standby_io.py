@@ -196,7 +196,7 @@ class TestRefusals:
             make(standby_of(pg1, pg1))
 
     def test_following_without_a_database(self, pg1: Host, pg2: Host) -> None:
-        with pytest.raises(PgError, match="holds no database.*use action=clone"):
+        with pytest.raises(PgError, match=r"holds no database.*use action=clone"):
             make(standby_of(pg2, pg1, "follow"))
 
     def test_an_upstream_that_is_down(self, pg1: Host, pg2: Host) -> None:

@@ -1,0 +1,425 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
+    Topology,
+    hba_rules,
+    host_network,
+    is_address,
+    read_url,
+    release_problems,
+    topology,
+    write_url,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+Groups = dict[str, list[str]]
+Hostvars = dict[str, dict[str, Any]]
+
+GROUPS: Groups = {
+    "nginx_lb": ["lb1", "lb2"],
+    "app_replicas": ["app1", "app2", "app3"],
+    "shared_storage": ["app1", "app2", "app3"],
+    "pg_primary": ["pg1"],
+    "pg_replica": ["pg2", "pg3"],
+    "monitoring": ["ops1"],
+    "backup": ["ops1"],
+}
+OCTETS = {"lb1": 11, "lb2": 12, "app1": 21, "app2": 22, "app3": 23, "pg1": 31, "pg2": 32, "pg3": 33, "ops1": 41}
+SITE = {"site_name": "shop.example", "site_vip": "10.0.0.100"}
+
+
+def declare(changes: Groups | None = None, everywhere: dict[str, Any] | None = None, **hosts: Any) -> Topology:
+    """The lab's shape with *changes* to the groups, and variables *everywhere* and of single *hosts*."""
+    groups = {**copy.deepcopy(GROUPS), **(changes or {})}
+    hostvars: Hostvars = {
+        name: {"ansible_host": f"10.0.0.{octet}", **SITE, **(everywhere or {})} for name, octet in OCTETS.items()
+    }
+    for name, variables in hosts.items():
+        hostvars[name].update(variables)
+    return topology(groups, hostvars)
+
+
+def test_the_lab_has_no_problem() -> None:
+    site = declare()
+    assert site.problems == ()
+    assert [(member.name, member.role, member.slot) for member in site.members] == [
+        ("pg1", "primary", "pg1"),
+        ("pg2", "replica", "pg2"),
+        ("pg3", "replica", "pg3"),
+    ]
+    assert [(replica.name, replica.address, replica.port) for replica in site.replicas] == [
+        ("app1-1", "10.0.0.21", 8000),
+        ("app2-1", "10.0.0.22", 8000),
+        ("app3-1", "10.0.0.23", 8000),
+    ]
+    assert site.synchronous == "any_1"
+    assert site.storage_clients == ("app1", "app2", "app3", "lb1", "lb2")
+
+
+@pytest.mark.parametrize(
+    ("groups", "everywhere", "hosts", "sentences"),
+    [
+        pytest.param(
+            {"pg_primary": ["pg1", "pg2"], "pg_replica": ["pg3"]},
+            {"pg_synchronous": "any_1"},
+            {},
+            ["group pg_primary: found pg1, pg2, expected exactly one host. It names the initial primary."],
+            id="two primaries",
+        ),
+        pytest.param(
+            {"pg_primary": []},
+            {},
+            {},
+            ["group pg_primary: found none, expected exactly one host. It names the initial primary."],
+            id="no primary",
+        ),
+        pytest.param(
+            {"pg_replica": ["pg1", "pg2", "pg3"]},
+            {},
+            {},
+            ["pg1: declared in pg_primary and in pg_replica. Keep it in one of the two groups."],
+            id="a host in both PostgreSQL groups",
+        ),
+        pytest.param(
+            {"app_replicas": []},
+            {},
+            {},
+            ["group app_replicas: found no host, expected at least one. Nothing would serve the site."],
+            id="no app replica",
+        ),
+        pytest.param(
+            {},
+            {},
+            {"app2": {"app_replicas_count": 0}},
+            ["app2: app_replicas_count is 0, expected a whole number of at least 1."],
+            id="a replica count of none",
+        ),
+        pytest.param(
+            {},
+            {},
+            {"app2": {"app_replicas_count": "two"}},
+            ["app2: app_replicas_count is 'two', expected a whole number of at least 1."],
+            id="a replica count in words",
+        ),
+        pytest.param(
+            {},
+            {},
+            {"app2": {"app_replicas_count": True}},
+            ["app2: app_replicas_count is True, expected a whole number of at least 1."],
+            id="a replica count of yes",
+        ),
+        pytest.param(
+            {"shared_storage": ["app1", "app2"]},
+            {},
+            {},
+            [
+                "group shared_storage: found 2 hosts (app1, app2). Two bricks cannot tell which of them is right after "
+                "a network cut and would split their brain. Add a third host; with shared_storage_arbiter: true it "
+                "stores names only."
+            ],
+            id="two bricks and no arbiter",
+        ),
+        pytest.param(
+            {"shared_storage": ["app1"]},
+            {},
+            {},
+            [
+                "group shared_storage: found 1 hosts (app1), expected exactly three (three full copies). "
+                "Or set shared_storage_backend: mount and name the store that you already have."
+            ],
+            id="one brick",
+        ),
+        pytest.param(
+            {"shared_storage": []},
+            {"shared_storage_arbiter": True},
+            {},
+            [
+                "group shared_storage: found 0 hosts (none), expected exactly three (two full copies and an arbiter). "
+                "Or set shared_storage_backend: mount and name the store that you already have."
+            ],
+            id="an arbiter of nothing",
+        ),
+        pytest.param(
+            {"nginx_lb": []}, {}, {}, ["group nginx_lb: found no host, expected at least one."], id="no load balancer"
+        ),
+        pytest.param(
+            {},
+            {"site_vip": ""},
+            {},
+            ["lb1, lb2: several load balancers need one address in common. Set site_vip."],
+            id="two load balancers without an address in common",
+        ),
+        pytest.param(
+            {}, {"site_vip": "www"}, {}, ["site_vip is 'www', expected an IP address."], id="a virtual address in words"
+        ),
+        pytest.param(
+            {},
+            {},
+            {"lb1": {"nginx_lb_status_port": 443}},
+            [
+                "lb1: port 443 is used by NGINX (nginx_lb_https_port) and by NGINX (nginx_lb_status_port). "
+                "Give one of them another port."
+            ],
+            id="a port used twice by NGINX",
+        ),
+        pytest.param(
+            {"pg_replica": ["app1", "pg3"]},
+            {},
+            {"app1": {"app_replicas_port": 5432}},
+            [
+                "app1: port 5432 is used by PostgreSQL (pg_port) and by app replica app1-1 (app_replicas_port). "
+                "Give one of them another port."
+            ],
+            id="a port used by the application and by PostgreSQL",
+        ),
+        pytest.param(
+            {"nginx_lb": ["app1"]},
+            {},
+            {"app1": {"app_replicas_count": 82}},
+            [
+                "app1: port 8081 is used by app replica app1-82 (app_replicas_port) and by NGINX (nginx_lb_status_port). "
+                "Give one of them another port."
+            ],
+            id="so many replicas that they reach another service's port",
+        ),
+        pytest.param(
+            {},
+            {},
+            {"app3": {"app_replicas_port": 65535, "app_replicas_count": 2}},
+            ["app3: app replica app3-2 (app_replicas_port) would use port 65536, expected 1 to 65535."],
+            id="a port that there is not",
+        ),
+        pytest.param(
+            {"pg_replica": ["pg2"]},
+            {},
+            {},
+            [
+                "pg_synchronous is not set, and a cluster of two members must choose: any_1 (no acknowledged write is "
+                "ever lost, but while the only standby is down every write waits) or off (writes go on without the "
+                "standby, but losing the primary can lose the last acknowledged writes). Set pg_synchronous in "
+                "group_vars/all, or declare a second standby."
+            ],
+            id="two members that did not choose",
+        ),
+        pytest.param(
+            {},
+            {"pg_synchronous": "any_2"},
+            {},
+            ["pg_synchronous is 'any_2', expected any_1 or off."],
+            id="a synchronous mode that there is not",
+        ),
+        pytest.param(
+            {"pg_replica": []},
+            {"pg_synchronous": "any_1"},
+            {},
+            ["pg_synchronous is any_1 but no standby is declared: add a host to pg_replica, or set it to off."],
+            id="synchronous with nobody",
+        ),
+        pytest.param(
+            {},
+            {},
+            {"lb2": {"site_name": "other.example"}},
+            None,
+            id="hosts that disagree on an option of the site",
+        ),
+        pytest.param(
+            {},
+            {"site_name": ""},
+            {},
+            [
+                "site_name is not set. Public name of the site: NGINX answers to it and the certificate carries it. "
+                "Set it in group_vars/all."
+            ],
+            id="a site without a name",
+        ),
+        pytest.param(
+            {},
+            {},
+            {"pg2": {"ansible_host": "pg2.example.org"}},
+            [
+                "pg2: its address is 'pg2.example.org', expected an IP address. "
+                "Set site_address (or ansible_host) of pg2 to the address its peers reach it at."
+            ],
+            id="a host known by name only",
+        ),
+        pytest.param(
+            {},
+            {},
+            {"pg2": {"ansible_host": "10.0.0.31"}},
+            ["pg1, pg2: declared with the same address 10.0.0.31. Give every host its own."],
+            id="an address used twice",
+        ),
+    ],
+)
+def test_bad_input_is_named(
+    groups: Groups, everywhere: dict[str, Any], hosts: Hostvars, sentences: list[str] | None
+) -> None:
+    problems = declare(groups, everywhere, **hosts).problems
+    if sentences is None:
+        assert len(problems) == 1
+        assert problems[0].startswith("site_name must be the same for the whole site: ")
+        assert "lb1 says 'shop.example', lb2 says 'other.example'" in problems[0]
+        assert problems[0].endswith("Set it once, in group_vars/all.")
+    else:
+        assert list(problems) == sentences
+
+
+def test_names_that_give_one_slot_are_refused() -> None:
+    hostvars = {name: {"ansible_host": f"10.0.0.{octet}", **SITE} for name, octet in OCTETS.items()}
+    hostvars |= {"pg-2": {"ansible_host": "10.0.0.52", **SITE}, "pg.2": {"ansible_host": "10.0.0.53", **SITE}}
+    site = topology({**GROUPS, "pg_replica": ["pg-2", "pg.2"]}, hostvars)
+    assert site.problems == ("pg-2, pg.2: these names give the same replication slot 'pg_2'. Rename one.",)
+
+
+@pytest.mark.parametrize(
+    ("standbys", "chosen", "expected"),
+    [
+        pytest.param(["pg2", "pg3"], None, "any_1", id="two standbys, nothing chosen"),
+        pytest.param(["pg2", "pg3"], "off", "off", id="two standbys, off"),
+        pytest.param(["pg2", "pg3"], False, "off", id="two standbys, a bare off as YAML reads it"),
+        pytest.param(["pg2"], "any_1", "any_1", id="one standby, chosen"),
+        pytest.param(["pg2"], "off", "off", id="one standby, off"),
+        pytest.param([], None, "off", id="no standby, nothing chosen"),
+    ],
+)
+def test_synchronous_mode(standbys: list[str], chosen: Any, expected: str) -> None:
+    site = declare({"pg_replica": standbys}, {} if chosen is None else {"pg_synchronous": chosen})
+    assert site.problems == ()
+    assert site.synchronous == expected
+
+
+def test_a_store_that_the_team_has_needs_no_bricks() -> None:
+    assert declare({"shared_storage": []}, {"shared_storage_backend": "mount"}).problems == ()
+
+
+def test_an_arbiter_makes_three_of_two() -> None:
+    assert declare({}, {"shared_storage_arbiter": True}).problems == ()
+
+
+def test_one_load_balancer_needs_no_virtual_address() -> None:
+    site = declare({"nginx_lb": ["lb1"]}, {"site_vip": ""})
+    assert site.problems == ()
+    assert site.certificates[-1].subject_alt_names == (
+        "DNS:shop.example",
+        "DNS:localhost",
+        "IP:10.0.0.11",
+        "IP:127.0.0.1",
+    )
+
+
+def test_site_address_wins_over_ansible_host() -> None:
+    site = declare(pg2={"ansible_host": "bastion.example.org", "site_address": "192.0.2.32"})
+    assert site.problems == ()
+    assert site.hosts["pg2"].address == "192.0.2.32"
+
+
+def test_a_host_runs_several_replicas() -> None:
+    site = declare(app1={"app_replicas_count": 2, "app_replicas_port": 9000})
+    assert [(replica.name, replica.port) for replica in site.replicas[:2]] == [("app1-1", 9000), ("app1-2", 9001)]
+    assert [replica["name"] for replica in site.to_dict()["replicas_by_host"]["app1"]] == ["app1-1", "app1-2"]
+
+
+def test_nobody_connects_without_tls_and_scram() -> None:
+    rules = list(hba_rules(declare()))
+    assert [rule for rule in rules if rule.contype == "local"] == [rules[0]]
+    assert (rules[0].users, rules[0].method) == ("postgres", "peer")
+    for rule in rules[1:]:
+        assert (rule.contype, rule.method) == ("hostssl", "scram-sha-256")
+        assert ipaddress.ip_network(rule.address).num_addresses == 1
+    assert [rule.address for rule in rules if rule.databases == "replication"] == [
+        "10.0.0.31/32",
+        "10.0.0.32/32",
+        "10.0.0.33/32",
+    ]
+    assert [rule.address for rule in rules if rule.users == "app"] == ["10.0.0.21/32", "10.0.0.22/32", "10.0.0.23/32"]
+
+
+def test_two_replicas_on_a_host_share_a_line_of_pg_hba() -> None:
+    rules = list(hba_rules(declare(app1={"app_replicas_count": 3})))
+    assert len([rule for rule in rules if rule.address == "10.0.0.21/32"]) == 1
+
+
+def test_writes_look_for_the_primary_among_all_members() -> None:
+    url = urlsplit(write_url(declare()))
+    options = parse_qs(url.query)
+    assert url.netloc == "app@pg1:5432,pg2:5432,pg3:5432"
+    assert options["hostaddr"] == ["10.0.0.31,10.0.0.32,10.0.0.33"]
+    assert options["target_session_attrs"] == ["read-write"]
+    assert options["sslmode"] == ["verify-full"]
+    assert url.password is None
+
+
+@pytest.mark.parametrize(
+    ("turn", "order"),
+    [(0, "pg2:5432,pg3:5432,pg1:5432"), (1, "pg3:5432,pg2:5432,pg1:5432"), (2, "pg2:5432,pg3:5432,pg1:5432")],
+    ids=["first host", "second host", "third host begins anew"],
+)
+def test_reads_spread_over_the_standbys(turn: int, order: str) -> None:
+    url = urlsplit(read_url(declare(), turn))
+    assert url.netloc == f"app@{order}"
+    assert parse_qs(url.query)["target_session_attrs"] == ["prefer-standby"]
+
+
+def test_reads_go_to_the_primary_where_there_is_no_standby() -> None:
+    assert urlsplit(read_url(declare({"pg_replica": []}), 1)).netloc == "app@pg1:5432"
+
+
+def test_plain_data_for_playbooks() -> None:
+    data = declare().to_dict()
+    assert data["slots"] == {"pg1": "pg1", "pg2": "pg2", "pg3": "pg3"}
+    assert data["priorities"] == {"lb1": 100, "lb2": 90}
+    assert data["storage_addresses"] == ["10.0.0.21", "10.0.0.22", "10.0.0.23", "10.0.0.11", "10.0.0.12"]
+    assert [peer["name"] for peer in data["peers"]["pg2"]] == ["pg1", "pg3"]
+    assert list(data["database_urls"]) == ["app1", "app2", "app3"]
+    assert data["cluster"]["synchronous"] == "any_1"
+    assert "password" not in str(data)
+
+
+@pytest.mark.parametrize(
+    ("release", "supported"),
+    [("Debian bookworm", True), ("Debian trixie", True), ("Debian bullseye", False), ("Ubuntu noble", False)],
+)
+def test_releases(release: str, supported: bool) -> None:
+    expected = [] if supported else [
+        f"pg1: runs {release}, expected Debian bookworm or Debian trixie. "
+        "Reinstall it with one of these, or take it out of the inventory."
+    ]
+    assert list(release_problems({"pg1": release})) == expected
+
+
+@given(st.ip_addresses())
+def test_a_rule_is_for_one_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    assert is_address(str(address))
+    assert host_network(str(address)) == f"{address}/{address.max_prefixlen}"
+
+
+NAMES = st.lists(st.sampled_from(sorted(OCTETS)), max_size=4, unique=True)
+ODD = st.one_of(st.none(), st.booleans(), st.integers(-2, 70000), st.text(max_size=5))
+
+
+@given(
+    groups=st.fixed_dictionaries({}, optional=dict.fromkeys(GROUPS, NAMES)),
+    everywhere=st.dictionaries(
+        st.sampled_from(["site_vip", "site_name", "pg_synchronous", "shared_storage_backend", "pg_port", "site_address"]),
+        ODD,
+    ),
+    count=ODD,
+    port=ODD,
+)
+def test_whatever_is_declared_gives_an_answer(groups: Groups, everywhere: dict[str, Any], count: Any, port: Any) -> None:
+    application = {"app_replicas_count": count if not isinstance(count, int) else min(count, 5), "app_replicas_port": port}
+    site = declare(groups, everywhere, app1=application)
+    if len(site.members) != len({member.name for member in site.members}) or groups.get("pg_primary") == []:
+        assert site.problems
+    assert all(problem.endswith(".") for problem in site.problems)
