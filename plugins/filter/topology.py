@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[
     if problems:
         # Nothing further can be read off variables that are wrong; what the groups say still can.
         site = topology(groups, {host: _safe(values) for host, values in variables.items()})
-        return _with(site, [*problems, *site.problems], {}, {})
+        return _with(site, [*problems, *_further(site.problems, problems, known)], {}, {})
     site = topology(groups, variables)
     secrets = Path(str(site.settings["site_secrets_directory"] or _beside_inventory(groups, hostvars)))
     release, release_found = _release(site, variables)
@@ -120,6 +121,12 @@ def unsupported(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[st
 def unreached(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[str]:
     """Hosts that gave no facts, because they could not be reached."""
     return [host for host in site["hosts"] if "distribution_release" not in hostvars[host].get("ansible_facts", {})]
+
+
+def _further(found: Iterable[str], said: Iterable[str], known: set[str]) -> list[str]:
+    """Those *found* that don't merely follow from what was *said* about the same variable."""
+    named = known.intersection(word for problem in said for word in re.findall(r"\w+", problem))
+    return [problem for problem in found if not named.intersection(re.findall(r"\w+", problem))]
 
 
 def _with(site: Topology, problems: list[str], release: dict[str, Any], tls: dict[str, Any]) -> dict[str, Any]:
@@ -219,6 +226,13 @@ def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Pa
                 "key": str(given_key),
                 "ca": str(variables[host].get(f"{role}_tls_ca_file", given)),
             }
+            if not (given and given_key):
+                there, missing = ("certificate", "key") if given else ("key", "certificate")
+                problems.append(
+                    f"{host}: {role}_tls_{there}_file is set and {role}_tls_{missing}_file is not. "
+                    "Set both, or neither."
+                )
+                continue
             problem = _judge(Path(str(given)), Path(str(given_key)), now)
             if problem:
                 problems.append(

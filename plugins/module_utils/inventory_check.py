@@ -18,13 +18,15 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 Spec = Mapping[str, Mapping[str, Any]]
 
-#: Which roles a host of a group gets. A playbook test compares it with ``site.yml``.
+#: Which roles a host of a group may get, in ``site.yml``'s order; a test compares the two. A host of either
+#: PostgreSQL group gets either role: the observed primary is the primary.
 ROLES_OF_GROUP: dict[str, tuple[str, ...]] = {
+    "all": ("internal_ca",),
     "nginx_lb": ("nginx_lb", "shared_storage"),
     "app_replicas": ("app_replicas", "shared_storage"),
     "shared_storage": ("shared_storage",),
-    "pg_primary": ("pg_instance", "pg_primary"),
-    "pg_replica": ("pg_instance", "pg_replica"),
+    "pg_primary": ("pg_instance", "pg_primary", "pg_replica"),
+    "pg_replica": ("pg_instance", "pg_primary", "pg_replica"),
 }
 
 #: A variable with one of these prefixes is ours; an unknown one is a typing mistake.

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import posixpath
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -22,15 +24,15 @@ def release_id(archive: Path) -> str:
 def archive_names(archive: Path) -> tuple[str, ...]:
     """Names of the files in a tar (any compression) or zip archive.
 
-    Raises ``ValueError`` when it is neither.
+    Raises ``ValueError`` when it is neither, or broken.
     """
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as index:
-            return tuple(index.namelist())
     try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as index:
+                return tuple(index.namelist())
         with tarfile.open(archive) as index:
             return tuple(member.name for member in index if member.isfile())
-    except tarfile.TarError as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise ValueError(f"{archive} is neither a tar nor a zip archive: {error}") from error
 
 
@@ -41,7 +43,7 @@ def release_problems(names: Collection[str], entry_point: str) -> Iterator[str]:
         yield f"app_replicas_entry_point is {entry_point!r}, expected module:object, such as shop.wsgi:app"
         return
     clean = {posixpath.normpath(name) for name in names}
-    unsafe = sorted(name for name in clean if name.startswith(("/", "../")))
+    unsafe = sorted(name for name in clean if name == ".." or name.startswith(("/", "../")))
     if unsafe:
         yield f"the archive holds names outside of it ({unsafe[0]})"
     path = module.replace(".", "/")

@@ -175,8 +175,8 @@ class Topology:
             "synchronous": self.synchronous,
         }
         data["hba"] = [dataclasses.asdict(rule) for rule in hba_rules(self)]
-        data["database_urls"] = {
-            host: {"write": write_url(self), "read": read_url(self, turn)}
+        data["database_services"] = {
+            host: {"write": write_service(self), "read": read_service(self, turn)}
             for turn, host in enumerate(dict.fromkeys(replica.host for replica in self.replicas))
         }
         data["slots"] = {member.name: member.slot for member in self.members}
@@ -290,16 +290,16 @@ def hba_rules(site: Topology) -> Iterator[HbaRule]:
         )
 
 
-def write_url(site: Topology) -> str:
-    """libpq URI that finds the primary among all members. Carries no password.
+def write_service(site: Topology) -> dict[str, str]:
+    """Settings of a libpq service that finds the primary among all members. Holds no password.
 
     Source: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
     """
-    return _database_url(site, site.members, "read-write")
+    return _service(site, site.members, "read-write")
 
 
-def read_url(site: Topology, turn: int) -> str:
-    """libpq URI that prefers a standby.
+def read_service(site: Topology, turn: int) -> dict[str, str]:
+    """Settings of a libpq service that prefers a standby.
 
     *turn* rotates the members, so that the hosts of the application spread over the standbys: libpq
     before version 16 has no ``load_balance_hosts``, and tries hosts in the order given.
@@ -307,12 +307,16 @@ def read_url(site: Topology, turn: int) -> str:
     standbys = [member for member in site.members if member.role == "replica"]
     others = [member for member in site.members if member.role != "replica"]
     shift = turn % len(standbys) if standbys else 0
-    return _database_url(site, (*standbys[shift:], *standbys[:shift], *others), "prefer-standby")
+    return _service(site, (*standbys[shift:], *standbys[:shift], *others), "prefer-standby")
 
 
-def _database_url(site: Topology, members: Sequence[Member], session: str) -> str:
-    options = {
+def _service(site: Topology, members: Sequence[Member], session: str) -> dict[str, str]:
+    return {
+        "host": ",".join(member.name for member in members),
         "hostaddr": ",".join(member.address for member in members),
+        "port": ",".join(str(member.port) for member in members),
+        "dbname": site.settings["site_database"],
+        "user": site.settings["site_database_user"],
         "target_session_attrs": session,
         "sslmode": "verify-full",
         # Bounds on a silent death: two seconds is the least libpq takes to give up on a host, and
@@ -323,10 +327,6 @@ def _database_url(site: Topology, members: Sequence[Member], session: str) -> st
         "keepalives_count": "3",
         "tcp_user_timeout": "5000",
     }
-    where = ",".join(f"{member.name}:{member.port}" for member in members)
-    query = "&".join(f"{key}={value}" for key, value in options.items())
-    settings = site.settings
-    return f"postgresql://{settings['site_database_user']}@{where}/{settings['site_database']}?{query}"
 
 
 def _address(variables: Mapping[str, Any]) -> str:

@@ -116,6 +116,14 @@ class Lab:
         """Output of the engine's client; for faults that only a power switch can make."""
         return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, timeout=120).stdout
 
+    def rebuild(self, name: str) -> None:
+        """A host as it was before anything was installed on it."""
+        self.docker("rm", "--force", "--volumes", self.container(name))
+        # The master of the old host's connection would be asked for the new one.
+        subprocess.run(["ssh", "-F", str(self._ssh_config()), "-O", "exit", f"root@{self.addresses[name]}"], capture_output=True)
+        play = self.play("../lab/up.yml")
+        assert play.rc == 0, play.output
+
     def journals(self) -> str:
         """The last words of the units that matter, of all hosts."""
         command = "journalctl -n 25 --no-pager -o short-precise -u 'app@*' -u 'postgresql@*' -u nginx -u keepalived -u glusterd -u 'srv-*' -u 'shared-storage*'; tail -n 15 /var/log/postgresql/*.log 2>/dev/null"
@@ -132,8 +140,7 @@ class Lab:
     def _ssh_config(self) -> Path:
         path = self.directory / "ssh_config"
         path.write_text(
-            f"UserKnownHostsFile {self.directory / 'known_hosts'}\n"
-            "StrictHostKeyChecking accept-new\nConnectTimeout 5\nLogLevel ERROR\n"
+            "UserKnownHostsFile /dev/null\nStrictHostKeyChecking no\nConnectTimeout 5\nLogLevel ERROR\n"
             "ControlMaster auto\nControlPersist 60\nControlPath ~/.ssh/renfo-%C\n"
             "ServerAliveInterval 5\nServerAliveCountMax 3\n"
         )
@@ -175,14 +182,27 @@ class Lab:
             command += [str(ROOT / "playbooks" / playbook), *arguments]
             if extra:
                 command += ["-e", json.dumps(extra)]
-            environment = {
-                **os.environ,
-                "LAB_NAME": self.name,
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "ANSIBLE_NOCOLOR": "1",
-            }
-            done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment, cwd=ROOT)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=900, env=self._environment(), cwd=ROOT
+            )
         return Play(done.returncode, done.stdout + done.stderr)
+
+
+    def module(self, host: str, name: str, arguments: Mapping[str, Any], check: bool = False) -> str:
+        """What a module of the collection says on one host."""
+        command = [str(ROOT / ".venv/bin/ansible"), "-i", str(INVENTORY), host, "-m", f"renfo.redundancy.{name}"]
+        command += ["-a", json.dumps(arguments), *(["--check"] if check else [])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=self._environment(), cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "LAB_NAME": self.name,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
 
 
 @contextlib.contextmanager

@@ -67,7 +67,8 @@ def test_a_second_run_changes_nothing(lab: Lab) -> None:
 
 @pytest.fixture
 def two_hosts_down(lab: Lab) -> Iterator[list[str]]:
-    down = ["app3", "pg3"]
+    # app1 is where the load balancers fetched the store's description from when they mounted it.
+    down = ["app1", "pg3"]
     lab.docker("kill", *(lab.container(host) for host in down))
     yield down
     lab.docker("start", *(lab.container(host) for host in down))
@@ -75,17 +76,34 @@ def two_hosts_down(lab: Lab) -> Iterator[list[str]]:
 
 
 def test_hosts_that_are_down_are_named_and_the_rest_converges(lab: Lab, two_hosts_down: list[str]) -> None:
-    lab.run("app1", "systemctl stop app@1")
+    lab.run("app2", "systemctl stop app@1")
     play = lab.play("site.yml")
     assert play.rc != 0
     for host in two_hosts_down:
         assert f"{host} could not be reached and was left out" in play.said(), play.output
-    assert lab.replica("app1", "/readyz").status_code == 200
+    assert lab.replica("app2", "/readyz").status_code == 200
     assert lab.write_session("with two hosts down")["id"]
+    video = lab.request("POST", "/videos", files={"file": ("v.mp4", b"still here" * 1000)}, data={"title": "v"}).json()
+    for balancer in lab.lb_hosts:
+        assert lab.request("GET", f"/videos/{video['id']}/file", at=balancer).content == b"still here" * 1000
     status = lab.play("status.yml")
     assert status.rc != 0
     for host in two_hosts_down:
         assert host in status.output
+
+
+def test_a_volume_with_an_arbiter(lab: Lab) -> None:
+    servers = [lab.addresses[host] for host in lab.app_hosts]
+    arguments = {"name": "tie", "servers": servers, "brick": "/srv/gluster/tie/brick", "arbiter": True}
+    for host in lab.app_hosts:
+        lab.run(host, "mkdir -p /srv/gluster/tie")
+    try:
+        assert "gluster volume create tie replica 3 arbiter 1" in lab.module("app2", "gluster_volume", arguments, check=True)
+        assert "CHANGED" in lab.module("app2", "gluster_volume", arguments)
+        assert "1 x (2 + 1) = 3" in lab.run("app1", "gluster volume info tie")
+        assert "SUCCESS" in lab.module("app3", "gluster_volume", arguments)
+    finally:
+        lab.host("app1").run("gluster --mode=script volume stop tie force; gluster --mode=script volume delete tie")
 
 
 def processes(lab: Lab) -> dict[str, str]:

@@ -391,10 +391,14 @@ def test_plain_data_for_playbooks() -> None:
     [("Debian bookworm", True), ("Debian trixie", True), ("Debian bullseye", False), ("Ubuntu noble", False)],
 )
 def test_releases(release: str, supported: bool) -> None:
-    expected = [] if supported else [
-        f"pg1: runs {release}, expected Debian bookworm or Debian trixie. "
-        "Reinstall it with one of these, or take it out of the inventory."
-    ]
+    expected = (
+        []
+        if supported
+        else [
+            f"pg1: runs {release}, expected Debian bookworm or Debian trixie. "
+            "Reinstall it with one of these, or take it out of the inventory."
+        ]
+    )
     assert list(release_problems({"pg1": release})) == expected
 
 
@@ -411,14 +415,21 @@ ODD = st.one_of(st.none(), st.booleans(), st.integers(-2, 70000), st.text(max_si
 @given(
     groups=st.fixed_dictionaries({}, optional=dict.fromkeys(GROUPS, NAMES)),
     everywhere=st.dictionaries(
-        st.sampled_from(["site_vip", "site_name", "pg_synchronous", "shared_storage_backend", "pg_port", "site_address"]),
+        st.sampled_from(
+            ["site_vip", "site_name", "pg_synchronous", "shared_storage_backend", "pg_port", "site_address"]
+        ),
         ODD,
     ),
     count=ODD,
     port=ODD,
 )
-def test_whatever_is_declared_gives_an_answer(groups: Groups, everywhere: dict[str, Any], count: Any, port: Any) -> None:
-    application = {"app_replicas_count": count if not isinstance(count, int) else min(count, 5), "app_replicas_port": port}
+def test_whatever_is_declared_gives_an_answer(
+    groups: Groups, everywhere: dict[str, Any], count: Any, port: Any
+) -> None:
+    application = {
+        "app_replicas_count": count if not isinstance(count, int) else min(count, 5),
+        "app_replicas_port": port,
+    }
     site = declare(groups, everywhere, app1=application)
     if len(site.members) != len({member.name for member in site.members}) or groups.get("pg_primary") == []:
         assert site.problems

@@ -1,0 +1,327 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import copy
+import datetime
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleUndefinedVariable
+from ansible_collections.renfo.redundancy.plugins.filter.topology import FilterModule
+from certificates import issue, new_key, pem
+from jinja2 import StrictUndefined
+
+FILTERS = FilterModule().filters()
+ROOT = Path(__file__).resolve().parents[4]
+PROVIDED = yaml.safe_load((ROOT / "playbooks/vars/topology.yml").read_text())["site_provided_options"]
+NOW = datetime.datetime.now(datetime.UTC)
+
+GROUPS: dict[str, list[str]] = {
+    "nginx_lb": ["lb1", "lb2"],
+    "app_replicas": ["app1", "app2", "app3"],
+    "shared_storage": ["app1", "app2", "app3"],
+    "pg_primary": ["pg1"],
+    "pg_replica": ["pg2", "pg3"],
+}
+OCTETS = {"lb1": 11, "lb2": 12, "app1": 21, "app2": 22, "app3": 23, "pg1": 31, "pg2": 32, "pg3": 33}
+
+
+class Templates(dict[str, Any]):
+    """Variables of a host as Ansible has them where a filter isn't in between: a bad one raises when it is read."""
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if value == "{{ nobody_set_this }}":
+            raise AnsibleUndefinedVariable("'nobody_set_this' is undefined")
+        return value
+
+
+class Site:
+    """An inventory in a folder of its own, with a release."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.groups = {"all": list(OCTETS), **copy.deepcopy(GROUPS)}
+        self.everywhere: dict[str, Any] = {
+            "inventory_dir": str(folder),
+            "site_name": "shop.example",
+            "site_vip": "10.0.0.100",
+            "app_replicas_archive": str(self.release("shop/wsgi.py")),
+            "app_replicas_entry_point": "shop.wsgi:app",
+        }
+        self.hosts: dict[str, dict[str, Any]] = {}
+
+    def release(self, *names: str) -> Path:
+        path = self.folder / "release.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            for name in names:
+                archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+        return path
+
+    def read(self) -> dict[str, Any]:
+        hostvars = {
+            host: Templates(ansible_host=f"10.0.0.{octet}", **{**self.everywhere, **self.hosts.get(host, {})})
+            for host, octet in OCTETS.items()
+        }
+        result: dict[str, Any] = FILTERS["topology"](self.groups, hostvars, provided=PROVIDED)
+        # It is kept as a fact: plain data or nothing.
+        assert json.loads(json.dumps(result)) == result
+        return result
+
+    def problems(self) -> list[str]:
+        problems: list[str] = self.read()["problems"]
+        return problems
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_a_good_inventory(site: Site) -> None:
+    found = site.read()
+    assert found["problems"] == []
+    assert found["release"]["archive"].endswith("/release.tar.gz")
+    assert len(found["release"]["id"]) == 12
+    assert found["settings"]["site_secrets_directory"] == f"{site.folder}/.secrets"
+    assert found["tls"]["ca_due"]
+    assert [due["name"] for due in found["tls"]["due"]] == ["pg1", "pg2", "pg3", "site"]
+
+
+def test_secrets_are_not_in_the_result(site: Site) -> None:
+    site.everywhere |= {"pg_replication_password": "hunter2", "site_database_password": "hunter2"}
+    assert "hunter2" not in json.dumps(site.read())
+
+
+@pytest.mark.parametrize(
+    ("groups", "variables", "sentence"),
+    [
+        pytest.param(
+            {"pg_primary": ["pg1", "pg2"], "pg_replica": ["pg3"]},
+            {"pg_synchronous": "any_1"},
+            "group pg_primary: found pg1, pg2, expected exactly one host. It names the initial primary.",
+            id="two primaries",
+        ),
+        pytest.param(
+            {"pg_primary": []}, {}, "group pg_primary: found none, expected exactly one host.", id="no primary"
+        ),
+        pytest.param(
+            {"pg_replica": ["pg1", "pg2", "pg3"]},
+            {},
+            "pg1: declared in pg_primary and in pg_replica. Keep it in one of the two groups.",
+            id="a host in both PostgreSQL groups",
+        ),
+        pytest.param(
+            {"app_replicas": []}, {}, "group app_replicas: found no host, expected at least one.", id="no app replica"
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_count": 0},
+            "app1: app_replicas_count is 0, expected a whole number of at least 1.",
+            id="a replica count below one",
+        ),
+        pytest.param(
+            {"shared_storage": ["app1", "app2"]},
+            {},
+            "group shared_storage: found 2 hosts (app1, app2). Two bricks cannot tell which of them is right",
+            id="two bricks and no arbiter",
+        ),
+        pytest.param(
+            {},
+            {"nginx_lb_http_port": 443},
+            "lb1: port 443 is used by NGINX (nginx_lb_http_port) and by NGINX (nginx_lb_https_port). Give one of them another",
+            id="a port used twice",
+        ),
+        pytest.param(
+            {},
+            {"nginx_lb_htps_port": 444},
+            "lb1: nginx_lb_htps_port is not a variable of this collection. Did you mean nginx_lb_https_port?",
+            id="a mistyped name",
+        ),
+        pytest.param(
+            {},
+            {"pg_port": "postgres"},
+            "lb1: argument 'pg_port' is of type str and we were unable to convert to int",
+            id="a mistyped value of the site",
+        ),
+        pytest.param(
+            {},
+            {"nginx_lb_read_timeout": "30s"},
+            "lb1: argument 'nginx_lb_read_timeout' is of type str and we were unable to convert to int",
+            id="a mistyped value of a role",
+        ),
+        pytest.param(
+            {}, {"site_vip": []}, "lb1: site_vip is a list, expected a single value.", id="a list for one value"
+        ),
+        pytest.param(
+            {},
+            {"site_vip": "{{ nobody_set_this }}"},
+            "lb1: site_vip cannot be resolved: 'nobody_set_this' is undefined",
+            id="an undefined variable, read",
+        ),
+        pytest.param(
+            {},
+            {"site_vip": StrictUndefined(name="nobody_set_this")},
+            "lb1: site_vip cannot be resolved: 'nobody_set_this' is undefined",
+            id="an undefined variable, as a filter gets it",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_environment": {"A": ["x", StrictUndefined(name="nobody_set_this")]}},
+            "lb1: app_replicas_environment cannot be resolved: 'nobody_set_this' is undefined",
+            id="an undefined variable far down",
+        ),
+        pytest.param(
+            {"pg_replica": ["pg2"]},
+            {},
+            "pg_synchronous is not set, and a cluster of two members must choose: any_1 (",
+            id="two members that did not choose",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_archive": "/nowhere.tar.gz"},
+            "app_replicas_archive is '/nowhere.tar.gz': there is no such file on this controller. Build the release first.",
+            id="no archive",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_archive": __file__},
+            f"app_replicas_archive: {__file__} is neither a tar nor a zip archive",
+            id="no archive at all",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_entry_point": "shop.main:app"},
+            "the archive has no shop/main.py or shop/main/__init__.py, which app_replicas_entry_point 'shop.main:app' needs; "
+            "at its top it has shop.",
+            id="an archive without the entry point",
+        ),
+    ],
+)
+def test_bad_input(site: Site, groups: dict[str, list[str]], variables: dict[str, Any], sentence: str) -> None:
+    site.groups |= groups
+    site.everywhere |= variables
+    problems = site.problems()
+    assert len(problems) == 1, "one fault of a group variable is said once, not once a host"
+    assert sentence in problems[0]
+
+
+def test_all_that_is_wrong_is_said_at_once(site: Site) -> None:
+    site.groups["pg_primary"] = []
+    site.everywhere |= {"pg_port": "x", "site_nmae": "y"}
+    said = "\n".join(site.problems())
+    for word in ("pg_primary: found none", "'pg_port'", "Did you mean site_name?"):
+        assert word in said
+
+
+def test_what_only_the_user_knows_is_asked_for(site: Site) -> None:
+    del site.everywhere["app_replicas_archive"]
+    assert site.problems() == [
+        "app1: app_replicas_archive is not set. Release archive (tar or zip) on the controller.",
+    ]
+
+
+def test_a_variable_of_one_host_names_the_host(site: Site) -> None:
+    site.hosts["pg2"] = {"pg_instance_memory_mb": "lots"}
+    (problem,) = site.problems()
+    assert problem.startswith("pg2: argument 'pg_instance_memory_mb' is of type str")
+
+
+def made(folder: Path, site: dict[str, Any]) -> None:
+    """The CA and the certificates that are due, as the role internal_ca makes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ca = new_key()
+    (folder / "ca.key").write_bytes(pem(ca))
+    (folder / "ca.crt").write_bytes(issue(ca, ca, NOW, subject="CA"))
+    for due in site["tls"]["due"]:
+        key = new_key()
+        (folder / f"{due['name']}.key").write_bytes(pem(key))
+        (folder / f"{due['name']}.crt").write_bytes(issue(key, ca, NOW, names=due["subject_alt_names"]))
+
+
+def test_certificates_are_due_once(site: Site) -> None:
+    made(site.folder / ".secrets/tls", site.read())
+    tls = site.read()["tls"]
+    assert not tls["ca_due"]
+    assert tls["due"] == []
+
+
+def test_a_new_name_makes_its_certificate_due(site: Site) -> None:
+    made(site.folder / ".secrets/tls", site.read())
+    site.everywhere["site_name"] = "other.example"
+    assert [due["name"] for due in site.read()["tls"]["due"]] == ["site"]
+
+
+def test_a_lost_ca_key_makes_everything_due(site: Site) -> None:
+    made(site.folder / ".secrets/tls", site.read())
+    (site.folder / ".secrets/tls/ca.key").unlink()
+    tls = site.read()["tls"]
+    assert tls["ca_due"]
+    assert len(tls["due"]) == 4
+
+
+def own_certificate(site: Site, key_of_another: bool = False) -> Path:
+    key = new_key()
+    (site.folder / "own.crt").write_bytes(issue(key, key, NOW, names=["DNS:shop.example"]))
+    (site.folder / "own.key").write_bytes(pem(new_key() if key_of_another else key))
+    site.everywhere |= {
+        "nginx_lb_tls_certificate_file": f"{site.folder}/own.crt",
+        "nginx_lb_tls_key_file": f"{site.folder}/own.key",
+    }
+    return site.folder / "own.key"
+
+
+def test_the_users_own_certificate_is_used(site: Site) -> None:
+    own_certificate(site)
+    found = site.read()
+    assert found["problems"] == []
+    assert found["tls"]["files"]["site"]["certificate"] == f"{site.folder}/own.crt"
+    assert "site" not in [due["name"] for due in found["tls"]["due"]]
+
+
+def test_a_certificate_that_does_not_match_its_key(site: Site) -> None:
+    own_certificate(site, key_of_another=True)
+    assert site.problems() == [
+        f"lb1: nginx_lb_tls_certificate_file {site.folder}/own.crt with nginx_lb_tls_key_file {site.folder}/own.key: "
+        "the certificate does not match the key: it was made for another one."
+    ]
+
+
+def test_a_certificate_whose_key_is_not_there(site: Site) -> None:
+    own_certificate(site).unlink()
+    (problem,) = site.problems()
+    assert problem.endswith(f"there is no file {site.folder}/own.key.")
+
+
+def test_a_certificate_without_the_option_for_its_key(site: Site) -> None:
+    own_certificate(site)
+    del site.everywhere["nginx_lb_tls_key_file"]
+    assert site.problems() == [
+        "lb1: nginx_lb_tls_certificate_file is set and nginx_lb_tls_key_file is not. Set both, or neither."
+    ]
+
+
+FACTS = {
+    "pg1": {"ansible_facts": {"distribution": "Debian", "distribution_release": "trixie"}},
+    "pg2": {"ansible_facts": {"distribution": "Ubuntu", "distribution_release": "noble"}},
+    "pg3": {},
+}
+
+
+def test_a_release_that_was_never_tested() -> None:
+    assert FILTERS["unsupported_hosts"]({"hosts": FACTS}, FACTS) == [
+        "pg2: runs Ubuntu noble, expected Debian bookworm or Debian trixie. "
+        "Reinstall it with one of these, or take it out of the inventory."
+    ]
+
+
+def test_hosts_without_facts_were_not_reached() -> None:
+    assert FILTERS["unreached_hosts"]({"hosts": FACTS}, FACTS) == ["pg3"]

@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
+    archive_names,
+    release_id,
+    release_problems,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+FILES = ("shop/__init__.py", "shop/wsgi.py", "gunicorn.conf.py")
+
+
+def tar(path: Path, mode: str, prefix: str = "") -> Path:
+    with tarfile.open(path, mode) as archive:
+        folder = tarfile.TarInfo(f"{prefix}shop")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name in FILES:
+            member = tarfile.TarInfo(prefix + name)
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"\n"))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["w:", "w:gz", "w:xz", "w:bz2"])
+def test_names_in_a_tar_archive(tmp_path: Path, mode: str) -> None:
+    assert archive_names(tar(tmp_path / "release", mode)) == FILES
+
+
+def test_names_in_a_zip_archive(tmp_path: Path) -> None:
+    path = tmp_path / "release.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in FILES:
+            archive.writestr(name, "\n")
+    assert archive_names(path) == FILES
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"#!/bin/sh\n", b"\x1f\x8bbroken"], ids=["empty", "a script", "a broken gzip"]
+)
+def test_something_else(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "release.tar.gz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"release\.tar\.gz is neither a tar nor a zip archive: "):
+        archive_names(path)
+
+
+def test_a_download_that_broke_off(tmp_path: Path) -> None:
+    path = tar(tmp_path / "release.tar.gz", "w:gz")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="is neither a tar nor a zip archive"):
+        archive_names(path)
+
+
+def test_a_release_is_named_after_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "release"
+    path.write_bytes(b"content")
+    assert release_id(path) == hashlib.sha256(b"content").hexdigest()[:12]
+
+
+@pytest.mark.parametrize(
+    ("names", "entry_point"),
+    [
+        (FILES, "shop.wsgi:app"),
+        (FILES, "shop:app"),
+        (("./shop/wsgi.py",), "shop.wsgi:create_app()"),
+        (("app.py",), "app:app"),
+    ],
+    ids=["a module", "a package", "names with a dot in front", "a single file"],
+)
+def test_good_archives(names: tuple[str, ...], entry_point: str) -> None:
+    assert list(release_problems(names, entry_point)) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "entry_point", "sentence"),
+    [
+        pytest.param(
+            ("shop-1.2/shop/wsgi.py", "shop-1.2/README.md"),
+            "shop.wsgi:app",
+            "the archive has no shop/wsgi.py or shop/wsgi/__init__.py, which app_replicas_entry_point 'shop.wsgi:app' needs; "
+            "at its top it has shop-1.2",
+            id="everything one folder too deep",
+        ),
+        pytest.param(
+            (),
+            "shop:app",
+            "the archive has no shop.py or shop/__init__.py, which app_replicas_entry_point 'shop:app' needs; "
+            "at its top it has nothing",
+            id="an empty archive",
+        ),
+        pytest.param(
+            FILES,
+            "shop.wsgi",
+            "app_replicas_entry_point is 'shop.wsgi', expected module:object, such as shop.wsgi:app",
+            id="an entry point without its object",
+        ),
+        pytest.param(
+            (*FILES, "shop/../../etc/cron.d/x"),
+            "shop.wsgi:app",
+            "the archive holds names outside of it (../etc/cron.d/x)",
+            id="a name that climbs out",
+        ),
+        pytest.param(
+            (*FILES, "/etc/passwd"),
+            "shop.wsgi:app",
+            "the archive holds names outside of it (/etc/passwd)",
+            id="a name from the root",
+        ),
+        pytest.param(
+            (*FILES, ".."), "shop.wsgi:app", "the archive holds names outside of it (..)", id="the folder above"
+        ),
+    ],
+)
+def test_bad_archives(names: tuple[str, ...], entry_point: str, sentence: str) -> None:
+    assert list(release_problems(names, entry_point)) == [sentence]
+
+
+@given(st.lists(st.text(alphabet="ab./")), st.text(alphabet="ab.:"))
+def test_whatever_is_in_it_gets_an_answer(names: list[str], entry_point: str) -> None:
+    assert all(isinstance(problem, str) for problem in release_problems(names, entry_point))

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.renfo.redundancy.plugins.module_utils.site_summary import site_summary
+
+SITE: dict[str, Any] = {
+    "settings": {"site_vip": "10.0.0.100", "site_name": "shop.example"},
+    "load_balancers": [{"name": "lb1", "address": "10.0.0.11"}],
+}
+PLAN: dict[str, Any] = {"primary": "pg1", "held": [], "members": {}, "notes": []}
+
+
+def test_all_is_well() -> None:
+    assert site_summary(SITE, PLAN, []).splitlines() == [
+        "PostgreSQL primary: pg1",
+        "Site: https://10.0.0.100/ (shop.example)",
+        "Next: ansible-playbook renfo.redundancy.status shows every part of the stack.",
+    ]
+
+
+def test_one_load_balancer_has_the_address() -> None:
+    site = {**SITE, "settings": {"site_vip": "", "site_name": "shop.example"}}
+    assert "Site: https://10.0.0.11/ (shop.example)" in site_summary(site, PLAN, [])
+
+
+def test_no_primary_is_not_named() -> None:
+    assert "PostgreSQL primary" not in site_summary(SITE, {**PLAN, "primary": None}, [])
+
+
+def test_what_was_left_out_and_what_to_do() -> None:
+    plan = {
+        **PLAN,
+        "primary": "pg2",
+        "held": ["pg1", "pg3"],
+        "members": {"pg1": {"reason": "it can't be reached"}, "pg3": {"reason": "pg1 must be seen first"}},
+        "notes": ["the primary is pg2, the inventory says pg1"],
+    }
+    lines = site_summary(SITE, plan, ["pg1"]).splitlines()
+    assert lines[2:5] == [
+        "! pg1 could not be reached and was left out. Bring it back, then run site.yml again.",
+        "! pg3 was left alone: pg1 must be seen first",
+        "* the primary is pg2, the inventory says pg1",
+    ]
+    assert sum("pg1 could" in line or "pg1 was" in line for line in lines) == 1

@@ -1,0 +1,311 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import fnmatch
+import http.server
+import itertools
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.renfo.redundancy.plugins.modules import service_current
+
+Run = Callable[["Host"], dict[str, Any]]
+
+
+class Ended(Exception):
+    """The module called exit_json or fail_json."""
+
+
+class Unit:
+    """What systemd knows of a unit."""
+
+    def __init__(self, active: bool = False, enabled: bool = False) -> None:
+        self.enabled = enabled
+        self.state = "active" if active else "inactive"
+        self.sub = "running" if active else "dead"
+        self.started = time.clock_gettime(time.CLOCK_MONOTONIC) if active else 0.0
+        self.invocation = "first" if active else ""
+        self.reload_due = False
+
+
+class Host:
+    """A module on a host with a systemd that does what it is told and keeps the list."""
+
+    def __init__(self, known: dict[str, Unit], check_mode: bool = False, **params: Any) -> None:
+        self.units = known
+        self.check_mode = check_mode
+        self.params = {
+            "units": [],
+            "files": [],
+            "context": "",
+            "on_change": "restart",
+            "validate": [],
+            "enabled": True,
+            "ready_urls": [],
+            "ready_timeout": 5,
+            "only_instances_of": "",
+            **params,
+        }
+        self.commands: list[str] = []
+        self.broken: set[str] = set()
+        self.result: dict[str, Any] = {}
+        self._invocations = itertools.count()
+
+    def run_command(self, argv: list[str]) -> tuple[int, str, str]:
+        line = " ".join(argv)
+        if line in self.broken:
+            return 1, "", f"{argv[0]}: it is broken\n"
+        match argv:
+            case ["systemctl", "show", name, _properties]:
+                return 0, self._show(self.units.get(name, Unit())), ""
+            case ["systemctl", "list-units", "--all", "--plain", "--no-legend", pattern]:
+                found = [name for name in self.units if fnmatch.fnmatch(name, pattern)]
+                return 0, "".join(f"{name} loaded active running app\n" for name in found), ""
+            case ["journalctl", "-u", *_rest]:
+                return 0, "the unit's last words\n", ""
+        self.commands.append(line)
+        match argv:
+            case ["systemctl", "daemon-reload"]:
+                for unit in self.units.values():
+                    unit.reload_due = False
+            case ["systemctl", "enable", name]:
+                self.units.setdefault(name, Unit()).enabled = True
+            case ["systemctl", "restart", name]:
+                enabled = self.units.setdefault(name, Unit()).enabled
+                self.units[name] = Unit(active=True, enabled=enabled)
+                self.units[name].invocation = f"later {next(self._invocations)}"
+            case ["systemctl", "disable", "--now", name]:
+                del self.units[name]
+        return 0, "", ""
+
+    @staticmethod
+    def _show(unit: Unit) -> str:
+        return (
+            f"ActiveState={unit.state}\nSubState={unit.sub}\nUnitFileState={'enabled' if unit.enabled else 'disabled'}\n"
+            f"InvocationID={unit.invocation}\nActiveEnterTimestampMonotonic={int(unit.started * 1e6)}\n"
+            f"NeedDaemonReload={'yes' if unit.reload_due else 'no'}\n"
+        )
+
+    def exit_json(self, **result: Any) -> None:
+        self.result = result
+        raise Ended
+
+    def fail_json(self, **result: Any) -> None:
+        self.result = {"failed": True, **result}
+        raise Ended
+
+
+@pytest.fixture
+def stamps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    directory = tmp_path / "run"
+    monkeypatch.setattr(service_current, "STAMPS", directory)
+    return directory
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, stamps: Path) -> Run:
+    def run(host: Host) -> dict[str, Any]:
+        host.commands = []
+        monkeypatch.setattr(service_current, "AnsibleModule", lambda **_arguments: host)
+        with pytest.raises(Ended):
+            service_current.main()
+        return host.result
+
+    return run
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "app.conf"
+    path.write_text("a=1\n")
+    os.utime(path, (1, 1))
+    return path
+
+
+def nginx(config: Path, **params: Any) -> Host:
+    units = {"nginx.service": Unit(active=True, enabled=True)}
+    return Host(units, units=["nginx.service"], files=[str(config)], on_change="reload", **params)
+
+
+def test_check_then_apply_then_again(run: Run, stamps: Path, config: Path) -> None:
+    host = Host({}, check_mode=True, units=["app@1.service"], files=[str(config)])
+    planned = run(host)
+    assert planned["actions"] == ["enable app@1.service", "start app@1.service"]
+    assert host.commands == []
+    assert not stamps.exists()
+
+    host.check_mode = False
+    assert run(host) == planned
+    assert host.commands == [
+        "systemctl daemon-reload",
+        "systemctl enable app@1.service",
+        # Debian's postgresql@.service may only claim to be active: a start would do nothing.
+        "systemctl restart app@1.service",
+    ]
+
+    again = run(host)
+    assert again == {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
+    assert host.commands == []
+
+
+def test_a_changed_file_is_taken_over_once(run: Run, config: Path) -> None:
+    host = nginx(config, validate=["nginx", "-t"])
+    assert run(host)["actions"] == []
+
+    config.write_text("a=2\n")
+    assert run(host)["actions"] == ["reload nginx.service"]
+    assert host.commands == ["nginx -t", "systemctl daemon-reload", "systemctl reload nginx.service"]
+    assert run(host)["actions"] == []
+
+
+def test_an_interrupted_run_is_finished_by_the_next_one(run: Run, config: Path) -> None:
+    host = nginx(config)
+    run(host)
+    config.write_text("a=2\n")
+    host.broken = {"systemctl reload nginx.service"}
+    failed = run(host)
+    assert failed["failed"]
+    assert failed["msg"] == (
+        "systemctl reload nginx.service failed: systemctl: it is broken\nIts journal ends with:\nthe unit's last words"
+    )
+
+    host.broken = set()
+    assert run(host)["actions"] == ["reload nginx.service"]
+
+
+def test_a_configuration_that_is_refused_reaches_no_service(run: Run, config: Path) -> None:
+    host = nginx(config, validate=["nginx", "-t"])
+    run(host)
+    config.write_text("nonsense\n")
+    host.broken = {"nginx -t"}
+    assert run(host)["msg"] == "nginx -t failed: nginx: it is broken"
+    assert host.commands == []
+
+
+def test_another_release_restarts(run: Run, config: Path) -> None:
+    host = Host({"app@1.service": Unit(True, True)}, units=["app@1.service"], files=[str(config)], context="r1")
+    run(host)
+    host.params["context"] = "r2"
+    assert run(host)["actions"] == ["restart app@1.service"]
+
+
+def test_each_instance_has_files_of_its_own(run: Run, tmp_path: Path) -> None:
+    for index in (1, 2):
+        (tmp_path / f"{index}.env").write_text("x")
+        os.utime(tmp_path / f"{index}.env", (1, 1))
+    names = ["app@1.service", "app@2.service"]
+    host = Host({name: Unit(True, True) for name in names}, units=names, files=[str(tmp_path / "%i.env")])
+    assert run(host)["actions"] == []
+    (tmp_path / "2.env").write_text("y")
+    assert run(host)["actions"] == ["restart app@2.service"]
+
+
+def test_files_of_a_folder_and_missing_ones(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "conf.d"
+    folder.mkdir()
+    host = nginx(folder)
+    host.params["files"].append(str(tmp_path / "missing"))
+    assert run(host)["actions"] == []
+    (folder / "new.conf").write_text("x")
+    assert run(host)["actions"] == ["reload nginx.service"]
+
+
+def test_a_unit_that_only_claims_to_be_active_is_started(run: Run, config: Path) -> None:
+    host = nginx(config)
+    host.units["nginx.service"].sub = "exited"
+    assert run(host)["actions"] == ["start nginx.service"]
+
+
+def test_a_unit_that_systemd_must_read_again(run: Run, config: Path) -> None:
+    host = nginx(config)
+    host.units["nginx.service"].reload_due = True
+    assert run(host)["actions"] == []
+    assert host.commands == ["systemctl daemon-reload"]
+
+
+def test_copies_that_are_too_many_are_stopped(run: Run) -> None:
+    names = ["app@1.service", "app@2.service", "app@3.service"]
+    host = Host({name: Unit(True, True) for name in names}, units=names[:1], only_instances_of="app@")
+    assert run(host)["actions"] == ["stop app@2.service", "stop app@3.service"]
+    assert list(host.units) == ["app@1.service"]
+    assert run(host)["actions"] == []
+
+
+def test_a_url_for_each_unit_or_for_none(run: Run) -> None:
+    host = Host({}, units=["app@1.service", "app@2.service"], ready_urls=["http://127.0.0.1:1/"])
+    assert run(host)["msg"] == "ready_urls has 1 entries for 2 units: give one for each"
+
+
+def test_a_broken_stamp_of_another_invocation_is_replaced(run: Run, stamps: Path, config: Path) -> None:
+    host = nginx(config)
+    run(host)
+    before = json.loads((stamps / "nginx.service.json").read_text())
+    host.units["nginx.service"].invocation = "after the reboot"
+    assert run(host)["actions"] == []
+    after = json.loads((stamps / "nginx.service.json").read_text())
+    assert (before["invocation"], after["invocation"]) == ("first", "after the reboot")
+    assert before["digest"] == after["digest"]
+
+
+class Application(http.server.BaseHTTPRequestHandler):
+    """Answers 503 until it was asked often enough."""
+
+    asked = 0
+    ready_after = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        ready = type(self).asked > type(self).ready_after
+        body = b"fine" if ready else b"the database is away"
+        self.send_response(200 if ready else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Nothing to say."""
+
+
+@pytest.fixture
+def application() -> Iterator[str]:
+    Application.asked = 0
+    Application.ready_after = 0
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Application)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/readyz"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_unit_counts_as_up_when_it_answers(run: Run, application: str) -> None:
+    Application.ready_after = 2
+    host = Host({}, units=["app@1.service"], ready_urls=[application])
+    assert run(host)["changed"]
+    assert Application.asked == 3
+
+
+def test_a_unit_that_never_gets_ready_ends_the_run_before_the_next_one(run: Run, application: str) -> None:
+    Application.ready_after = 1000
+    units = ["app@1.service", "app@2.service"]
+    host = Host({}, units=units, ready_urls=[application, application], ready_timeout=0.5)
+    result = run(host)
+    assert result["failed"]
+    assert result["msg"] == (
+        f"app@1.service did not get ready within 0.5 s: {application} says: 503 the database is away\n"
+        "Its journal ends with:\nthe unit's last words"
+    )
+    assert "systemctl restart app@2.service" not in host.commands
+
+
+def test_nobody_listens(run: Run) -> None:
+    host = Host({}, units=["app@1.service"], ready_urls=["http://127.0.0.1:1/"], ready_timeout=0.3)
+    assert "Connection refused" in run(host)["msg"]
