@@ -12,7 +12,7 @@ check() {
   printf '   %s s\n' $((SECONDS - began))
 }
 
-check ruff check --quiet
+check ruff check --quiet --output-format concise
 check ruff format --check --quiet
 check yamllint --strict .
 check mypy

@@ -102,14 +102,9 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import
 )
 
 
-def cluster_plan(
-    declared: Mapping[str, Any], observations: Mapping[str, Mapping[str, Any] | None]
-) -> dict[str, Any]:
+def cluster_plan(declared: Mapping[str, Any], observations: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
     """The plan for ``declared`` given ``observations``, both plain data."""
-    seen = {
-        str(name): None if data is None else _observation(name, data)
-        for name, data in observations.items()
-    }
+    seen = {str(name): None if data is None else _observation(name, data) for name, data in observations.items()}
     try:
         decided = plan(seen, Declared.from_dict(declared)).to_dict()
     except DeclarationError as error:
@@ -117,11 +112,7 @@ def cluster_plan(
     members = decided["members"].items()
     decided["refusals"] = [
         *decided["problems"],
-        *(
-            f"{name}: {member['reason']}"
-            for name, member in members
-            if member["action"] == Action.REFUSE.value
-        ),
+        *(f"{name}: {member['reason']}" for name, member in members if member["action"] == Action.REFUSE.value),
     ]
     decided["held"] = [name for name, member in members if member["action"] == Action.HOLD.value]
     return decided
@@ -130,8 +121,7 @@ def cluster_plan(
 def observed(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, Any]:
     """The observation of every declared member: None for one that was not reached."""
     return {
-        member["name"]: hostvars[member["name"]].get("pg_observed", {}).get("instance")
-        for member in site["members"]
+        member["name"]: hostvars[member["name"]].get("pg_observed", {}).get("instance") for member in site["members"]
     }
 
 
@@ -140,8 +130,7 @@ def _observation(name: str, data: Mapping[str, Any]) -> Observation:
         return Observation.from_dict(data)
     except (KeyError, TypeError, ValueError) as error:
         raise AnsibleFilterError(
-            f"the observation of {name} is not what renfo.redundancy.pg_instance_info returns under "
-            f"'instance': {error}"
+            f"the observation of {name} is not what renfo.redundancy.pg_instance_info returns under 'instance': {error}"
         ) from error
 
 

@@ -52,8 +52,6 @@ def wrong_values(host: str, variables: Mapping[str, Any], spec: Spec) -> Iterato
         if name not in variables or variables[name] is None:
             continue
         value = variables[name]
-        if option.get("choices") and value is False and "off" in option["choices"]:
-            value = "off"  # YAML reads a bare `off` as false
         if option.get("type", "str") in ("str", "path") and isinstance(value, (list, Mapping)):
             # The validator would take it, as the text "[]".
             kind = "list" if isinstance(value, list) else "dictionary"

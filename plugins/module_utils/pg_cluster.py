@@ -219,12 +219,9 @@ class Observation:
         )
         values["upstream"] = Upstream(**values["upstream"]) if values.get("upstream") else None
         values["replication"] = tuple(
-            ReplicationClient(**_with_lsns(item, "flush_lsn", "replay_lsn"))
-            for item in values.get("replication") or ()
+            ReplicationClient(**_with_lsns(item, "flush_lsn", "replay_lsn")) for item in values.get("replication") or ()
         )
-        values["slots"] = tuple(
-            Slot(**_with_lsns(item, "restart_lsn")) for item in values.get("slots") or ()
-        )
+        values["slots"] = tuple(Slot(**_with_lsns(item, "restart_lsn")) for item in values.get("slots") or ())
         values["pending_restart"] = tuple(values.get("pending_restart") or ())
         return cls(**values)
 
@@ -273,16 +270,13 @@ class Declared:
         """
         try:
             members = tuple(
-                Member(
-                    str(item["name"]), str(item["address"]), int(item["port"]), Role(item["role"])
-                )
+                Member(str(item["name"]), str(item["address"]), int(item["port"]), Role(item["role"]))
                 for item in data["members"]
             )
             return cls(members, Synchronous(data.get("synchronous", Synchronous.ANY_1.value)))
         except KeyError as error:
             raise DeclarationError(
-                f"{error} is missing from the declared cluster; each member needs name, address, "
-                "port and role"
+                f"{error} is missing from the declared cluster; each member needs name, address, port and role"
             ) from error
         except DeclarationError:
             raise
@@ -596,9 +590,7 @@ def _obstacle_to_start(cluster: _Cluster, primary: str) -> MemberPlan | None:
     vouchers = [
         name
         for name, seen in cluster.seen.items()
-        if seen.is_standby
-        and seen.timeline == mine.timeline
-        and _is_upstream(seen, cluster.declared.member(primary))
+        if seen.is_standby and seen.timeline == mine.timeline and _is_upstream(seen, cluster.declared.member(primary))
     ]
     if cluster.unreachable and not vouchers:
         return MemberPlan(
@@ -740,8 +732,7 @@ def _unreachable(name: str) -> MemberPlan:
     return MemberPlan(
         name,
         Action.HOLD,
-        f"{name} can't be reached: bring it back (or take it out of the inventory) and run site.yml "
-        "again",
+        f"{name} can't be reached: bring it back (or take it out of the inventory) and run site.yml again",
     )
 
 

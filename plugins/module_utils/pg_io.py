@@ -216,9 +216,7 @@ def _observe(instance: Instance, run: Runner) -> Observation:
         answer = _ask(instance, postmaster, run)
         seen = replace(seen, port=postmaster.port or instance.port)
         seen = seen if answer is None else _with_answer(seen, answer)
-    return _with_timeline_from_wal(
-        seen, instance.data_directory / "pg_wal", int(control["Bytes per WAL segment"])
-    )
+    return _with_timeline_from_wal(seen, instance.data_directory / "pg_wal", int(control["Bytes per WAL segment"]))
 
 
 def is_empty(directory: Path) -> bool:
@@ -292,9 +290,7 @@ def running_postmaster(data_directory: Path) -> Postmaster | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     port = lines[3].strip() if len(lines) > 3 else ""
-    return Postmaster(
-        pid, int(port) if port.isdigit() else None, lines[4].strip() if len(lines) > 4 else ""
-    )
+    return Postmaster(pid, int(port) if port.isdigit() else None, lines[4].strip() if len(lines) > 4 else "")
 
 
 def psql(instance: Instance, conninfo: Mapping[str, str], sql: str) -> list[str]:
@@ -385,9 +381,7 @@ def _with_timeline_from_wal(seen: Observation, pg_wal: Path, segment_size: int) 
     """
     timeline = seen.timeline
     if seen.is_standby:
-        timeline = max(
-            timeline, timeline_of_position(os.listdir(pg_wal), seen.position, segment_size)
-        )
+        timeline = max(timeline, timeline_of_position(os.listdir(pg_wal), seen.position, segment_size))
     history = read_text(pg_wal / f"{timeline:08X}.history") if timeline > 1 else ""
     return replace(seen, timeline=timeline, timeline_history=tuple(parse_history(history)))
 

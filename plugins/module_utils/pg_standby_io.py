@@ -87,9 +87,7 @@ class Standby:
     def ask_source(self) -> Source:
         """What the upstream says of itself, over the connection that replication will use."""
         slot = self.wanted.upstream.slot
-        out = self._on_upstream(
-            "IDENTIFY_SYSTEM", "SHOW server_version_num", f"READ_REPLICATION_SLOT {slot}"
-        )
+        out = self._on_upstream("IDENTIFY_SYSTEM", "SHOW server_version_num", f"READ_REPLICATION_SLOT {slot}")
         identity, version, position = (out.splitlines() + [""] * 3)[:3]
         identifier, timeline = identity.split("|")[:2]
         found = int(version) // 10000
@@ -125,9 +123,7 @@ class Standby:
             Step.DISCARD_LEFT_OVER: lambda: shutil.rmtree(self.instance.staging),
             Step.COPY: self._copy,
             Step.CONFIGURE: self._configure,
-            Step.ENABLE: lambda: self._must(
-                "systemctl enable", ["systemctl", "enable", "--quiet", self.unit]
-            ),
+            Step.ENABLE: lambda: self._must("systemctl enable", ["systemctl", "enable", "--quiet", self.unit]),
             Step.START: self._start,
             Step.RELOAD: self._reload,
             Step.WAIT: self._wait_until_streaming,
@@ -165,9 +161,7 @@ class Standby:
                 time.sleep(POLL)
 
     def _create_slot(self) -> None:
-        self._on_upstream(
-            f"CREATE_REPLICATION_SLOT {self.wanted.upstream.slot} PHYSICAL RESERVE_WAL"
-        )
+        self._on_upstream(f"CREATE_REPLICATION_SLOT {self.wanted.upstream.slot} PHYSICAL RESERVE_WAL")
 
     def _copy(self) -> None:
         """Copy beside the data directory and rename, so that it is whole or not there."""

@@ -83,9 +83,7 @@ class Replication:
             "primary_conninfo": format_conninfo(self.conninfo),
             "primary_slot_name": self.upstream.slot or "",
         }
-        return MANAGED + "".join(
-            "{} = '{}'\n".format(name, value.replace("'", "''")) for name, value in values.items()
-        )
+        return MANAGED + "".join("{} = '{}'\n".format(name, value.replace("'", "''")) for name, value in values.items())
 
 
 @dataclass(frozen=True)
@@ -140,9 +138,7 @@ def is_settled(observed: Observation, wanted: Wanted, local: Local) -> bool:
     )
 
 
-def standby_steps(
-    observed: Observation, wanted: Wanted, local: Local, source: Source | None
-) -> tuple[Step, ...]:
+def standby_steps(observed: Observation, wanted: Wanted, local: Local, source: Source | None) -> tuple[Step, ...]:
     """What is to be done, nothing if all is as wanted.
 
     ``source`` is None where the upstream could not be asked, which only a rehearsal may ignore.

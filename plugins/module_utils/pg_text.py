@@ -43,9 +43,7 @@ def upstream_from(conninfo: str, slot: str | None) -> Upstream | None:
     if not values.get("host") and not values.get("hostaddr"):
         return None
     port = values.get("port", "")
-    return Upstream(
-        values.get("host"), values.get("hostaddr"), int(port) if port.isdigit() else 5432, slot
-    )
+    return Upstream(values.get("host"), values.get("hostaddr"), int(port) if port.isdigit() else 5432, slot)
 
 
 def parse_conninfo(conninfo: str) -> dict[str, str]:

@@ -10,7 +10,8 @@ author: The renfo.redundancy authors (@renfo)
 version_added: 0.1.0
 short_description: Several folders and files of a host, in one call
 description:
-  - Makes folders and writes files with their owner and mode. Each file is replaced in one step, so a service never reads half of one.
+  - Makes folders and writes files with their owner and mode. Each file is replaced in one step, so a service never
+    reads half of one.
   - Does what M(ansible.builtin.file) and M(ansible.builtin.copy) do for one path a call. A role that writes ten files
     costs twenty calls with those, on every run on every host, changed or not.
 options:
@@ -47,10 +48,7 @@ options:
         type: path
         required: true
       content:
-        description: What is in it.
-        type: str
-      secret_content:
-        description: What is in it, if nobody must see it. Shown in no diff and no log.
+        description: What is in it. A file without it finds its content in O(secrets).
         type: str
       owner:
         description: Its user.
@@ -64,6 +62,12 @@ options:
         description: Its mode, in octal.
         type: str
         default: "0644"
+  secrets:
+    description:
+      - Contents that nobody must see, by path. They are shown in no diff and no log.
+      - An option of its own, since Ansible keeps only whole options out of a host's system log.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Finds the same changes and makes none.
@@ -86,8 +90,9 @@ EXAMPLES = r"""
       - path: /etc/shop/shop.conf
         content: "{{ lookup('ansible.builtin.template', 'shop.conf.j2') }}"
       - path: /etc/shop/key.pem
-        secret_content: "{{ lookup('ansible.builtin.file', 'key.pem', rstrip=false) }}"
         mode: "0600"
+    secrets:
+      /etc/shop/key.pem: "{{ lookup('ansible.builtin.file', 'key.pem', rstrip=false) }}"
 """
 
 RETURN = r"""
@@ -159,10 +164,12 @@ def ensure_directory(entry, check):
     return True
 
 
-def ensure_file(entry, check):
+def ensure_file(entry, secrets, check):
     """A diff if the file changes, else None; unless *check*, it has changed."""
-    secret = entry["secret_content"] is not None
-    text = entry["secret_content"] if secret else entry["content"] or ""
+    secret = entry["content"] is None
+    if secret and entry["path"] not in secrets:
+        raise FilesError(f"{entry['path']}: it has no content, and secrets holds none for it")
+    text = secrets[entry["path"]] if secret else entry["content"]
     path, ids, mode = entry["path"], owner_ids(entry, check), wanted_mode(entry)
     content = text.encode()
     before = b""
@@ -227,11 +234,9 @@ def main():
                     **common,
                     "mode": {"type": "str", "default": "0644"},
                     "content": {"type": "str"},
-                    "secret_content": {"type": "str", "no_log": True},
                 },
-                "mutually_exclusive": [("content", "secret_content")],
-                "required_one_of": [("content", "secret_content")],
             },
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -241,7 +246,7 @@ def main():
             if ensure_directory(entry, module.check_mode):
                 paths.append(entry["path"])
         for entry in module.params["files"]:
-            diff = ensure_file(entry, module.check_mode)
+            diff = ensure_file(entry, module.params["secrets"], module.check_mode)
             if diff:
                 paths.append(entry["path"])
                 diffs.append(diff)

@@ -120,7 +120,11 @@ class Lab:
         """A host as it was before anything was installed on it."""
         self.docker("rm", "--force", "--volumes", self.container(name))
         # The master of the old host's connection would be asked for the new one.
-        subprocess.run(["ssh", "-F", str(self._ssh_config()), "-O", "exit", f"root@{self.addresses[name]}"], capture_output=True)
+        subprocess.run(
+            ["ssh", "-F", str(self._ssh_config()), "-O", "exit", f"root@{self.addresses[name]}"],
+            capture_output=True,
+            check=False,
+        )
         play = self.play("../lab/up.yml")
         assert play.rc == 0, play.output
 
@@ -183,16 +187,17 @@ class Lab:
             if extra:
                 command += ["-e", json.dumps(extra)]
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=900, env=self._environment(), cwd=ROOT
+                command, capture_output=True, text=True, timeout=900, env=self._environment(), cwd=ROOT, check=False
             )
         return Play(done.returncode, done.stdout + done.stderr)
-
 
     def module(self, host: str, name: str, arguments: Mapping[str, Any], check: bool = False) -> str:
         """What a module of the collection says on one host."""
         command = [str(ROOT / ".venv/bin/ansible"), "-i", str(INVENTORY), host, "-m", f"renfo.redundancy.{name}"]
         command += ["-a", json.dumps(arguments), *(["--check"] if check else [])]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=self._environment(), cwd=ROOT)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, env=self._environment(), cwd=ROOT, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -46,7 +46,7 @@ def test_playbooks_run_by_name(installed: Path, tmp_path: Path, playbook: str) -
     shutil.copytree(ROOT / "inventories/example", inventory)
     done = subprocess.run(
         [BINARIES / "ansible-playbook", "-i", inventory, f"renfo.redundancy.{playbook}"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     # The example names a release that isn't there: the playbook got as far as reading the inventory,
     # with the filters, the roles' specs and the variables of the installed collection.

@@ -53,7 +53,7 @@ def test_a_row_written_is_read_from_both_standbys(lab: Lab) -> None:
     written = lab.write_session("read me everywhere")
     for standby in lab.groups["pg_replica"]:
         query = f"SELECT note FROM sessions WHERE id = {written['id']}"
-        assert eventually(lambda name=standby: lab.sql(name, query)) == "read me everywhere"
+        assert eventually(lambda name=standby, query=query: lab.sql(name, query)) == "read me everywhere"
         assert lab.sql(standby, "SELECT pg_is_in_recovery()") == "t"
 
 
@@ -72,7 +72,9 @@ def test_reads_are_spread_over_the_standbys(lab: Lab) -> None:
 
 def test_a_video_uploaded_through_one_replica_is_the_same_through_all(lab: Lab) -> None:
     content = os.urandom(5_000_000)
-    answer = lab.request("POST", "/videos", files={"file": ("squats.mp4", content, "video/mp4")}, data={"title": "Squats"})
+    answer = lab.request(
+        "POST", "/videos", files={"file": ("squats.mp4", content, "video/mp4")}, data={"title": "Squats"}
+    )
     assert answer.status_code == 201, answer.text
     video = answer.json()
     wanted = hashlib.sha256(content).hexdigest()
@@ -102,13 +104,18 @@ def test_the_store_has_one_owner_and_mode_on_every_host(lab: Lab) -> None:
 
 def test_nobody_can_write_below_a_store_that_is_not_mounted(lab: Lab) -> None:
     # The folder below the mount is root's: seen through a bind mount of the root file system.
-    below = lab.run("lb1", "mkdir -p /run/below && mount --bind / /run/below && stat -c '%U %a' /run/below/srv/media; umount /run/below")
+    below = lab.run(
+        "lb1",
+        "mkdir -p /run/below && mount --bind / /run/below && stat -c '%U %a' /run/below/srv/media; umount /run/below",
+    )
     assert below == "root 755"
 
 
 def test_every_connection_to_postgresql_is_tls(lab: Lab) -> None:
     lab.write_session()
-    plain = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL AND NOT ssl"
+    plain = (
+        "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL AND NOT ssl"
+    )
     for name in lab.pg_hosts:
         assert lab.sql(name, plain) == "0", name
     standbys = "SELECT application_name FROM pg_stat_ssl JOIN pg_stat_replication USING (pid) WHERE ssl AND version >= 'TLSv1.2'"
@@ -120,7 +127,9 @@ def test_every_connection_to_postgresql_is_tls(lab: Lab) -> None:
 @pytest.mark.parametrize("sslmode", ["disable", "allow"])
 def test_postgresql_refuses_plain_text(lab: Lab, sslmode: str) -> None:
     url = f"host={lab.addresses['pg1']} dbname=renfo user=renfo sslmode={sslmode}"
-    command = f"sh -c '. /etc/app/1.env; export PGPASSWORD; python3 -c \"import psycopg2; psycopg2.connect(\\\"{url}\\\")\"'"
+    command = (
+        f'sh -c \'. /etc/app/1.env; export PGPASSWORD; python3 -c "import psycopg2; psycopg2.connect(\\"{url}\\")"\''
+    )
     result = lab.host("app1").run(command)
     if sslmode == "disable":
         assert result.rc != 0
@@ -187,7 +196,10 @@ def test_no_secret_is_in_a_process_list_or_journal(lab: Lab) -> None:
     words = [path.read_text().strip() for path in secrets.iterdir() if path.is_file()]
     assert len(words) >= 2
     for host in lab.addresses:
-        everything = lab.run(host, "ps -eo args; journalctl --no-pager -o cat; cat /var/log/postgresql/*.log /var/log/nginx/*.log 2>/dev/null || true")
+        everything = lab.run(
+            host,
+            "ps -eo args; journalctl --no-pager -o cat; cat /var/log/postgresql/*.log /var/log/nginx/*.log 2>/dev/null || true",
+        )
         for word in words:
             assert word not in everything, host
 

@@ -8,11 +8,11 @@ import pytest
 
 from tests.support.lab import INVENTORY, ROOT, Lab
 
-TARGETS = sorted(path.name for path in (ROOT / "tests/integration/targets").iterdir())
+TARGETS = ROOT / "tests/integration/targets"
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", sorted(path.parent.name for path in TARGETS.glob("*/tasks")))
 def test_target(lab: Lab, target: str) -> None:
-    command = [ROOT / ".venv/bin/ansible-playbook", "-i", INVENTORY, ROOT / "tests/integration/run.yml", "-e", f"target={target}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
+    command = [ROOT / ".venv/bin/ansible-playbook", "-i", INVENTORY, TARGETS / "run.yml", "-e", f"target={target}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout[-12000:] + done.stderr

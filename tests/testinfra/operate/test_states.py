@@ -52,7 +52,10 @@ def test_services_that_somebody_stopped_are_put_back(lab: Lab) -> None:
     play = lab.play("site.yml", "--diff", "-vvv")
     assert play.rc == 0, play.output[-20000:]
     wait_healthy(lab)
-    notes = {row["note"] for row in lab.request("GET", f"/sessions?consistent=1&after={written['id'] - 1}").json()["sessions"]}
+    notes = {
+        row["note"]
+        for row in lab.request("GET", f"/sessions?consistent=1&after={written['id'] - 1}").json()["sessions"]
+    }
     assert "before half the services stopped" in notes
 
     for secret in secrets(lab):
@@ -98,7 +101,9 @@ def test_a_volume_with_an_arbiter(lab: Lab) -> None:
     for host in lab.app_hosts:
         lab.run(host, "mkdir -p /srv/gluster/tie")
     try:
-        assert "gluster volume create tie replica 3 arbiter 1" in lab.module("app2", "gluster_volume", arguments, check=True)
+        assert "gluster volume create tie replica 3 arbiter 1" in lab.module(
+            "app2", "gluster_volume", arguments, check=True
+        )
         assert "CHANGED" in lab.module("app2", "gluster_volume", arguments)
         assert "1 x (2 + 1) = 3" in lab.run("app1", "gluster volume info tie")
         assert "SUCCESS" in lab.module("app3", "gluster_volume", arguments)
@@ -110,7 +115,9 @@ def processes(lab: Lab) -> dict[str, str]:
     """What runs on the hosts that must not be restarted, by host and unit."""
     units = "app@1 nginx keepalived glusterd 'postgresql@*'"
     hosts = [*lab.app_hosts, *lab.lb_hosts, *lab.pg_hosts]
-    return {host: lab.run(host, f"systemctl show {units} --property=Id,MainPID,ExecMainStartTimestamp") for host in hosts}
+    return {
+        host: lab.run(host, f"systemctl show {units} --property=Id,MainPID,ExecMainStartTimestamp") for host in hosts
+    }
 
 
 def test_a_replica_and_a_standby_more_restart_nothing_else(lab: Lab) -> None:
@@ -128,9 +135,14 @@ def test_a_replica_and_a_standby_more_restart_nothing_else(lab: Lab) -> None:
     assert lab.sql("ops1", "SELECT pg_is_in_recovery()") == "t"
     assert lab.sql("pg1", "SELECT state FROM pg_stat_replication WHERE application_name = 'ops1'") == "streaming"
 
-    fewer = lab.play("site.yml", change=lambda groups: (grow(groups), groups["app_replicas"]["hosts"]["ops1"].update(app_replicas_count=1)))
+    fewer = lab.play(
+        "site.yml",
+        change=lambda groups: (grow(groups), groups["app_replicas"]["hosts"]["ops1"].update(app_replicas_count=1)),
+    )
     assert fewer.rc == 0, fewer.output
-    assert lab.run("ops1", "systemctl list-units 'app@*' --no-legend --plain --state=active").split()[0] == "app@1.service"
+    assert (
+        lab.run("ops1", "systemctl list-units 'app@*' --no-legend --plain --state=active").split()[0] == "app@1.service"
+    )
 
     # Back to what the inventory of the lab says.
     lab.run("ops1", "systemctl disable --now app@1 'postgresql@*' 2>/dev/null; rm -rf /var/lib/postgresql/*/main")

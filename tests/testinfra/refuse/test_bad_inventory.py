@@ -44,21 +44,49 @@ def one_standby(groups: Groups) -> None:
 CASES = {
     "two primaries": (primary_is_also_pg2, {}, "found pg1, pg2, expected exactly one host"),
     "no primary": (no_primary, {}, "found none, expected exactly one host"),
-    "a host in both PostgreSQL groups": (pg1_in_both_groups, {}, "pg1: declared in pg_primary and in pg_replica. Keep it in one"),
+    "a host in both PostgreSQL groups": (
+        pg1_in_both_groups,
+        {},
+        "pg1: declared in pg_primary and in pg_replica. Keep it in one",
+    ),
     "no app replica": (no_application, {}, "group app_replicas: found no host, expected at least one"),
-    "a replica count below 1": (None, {"app_replicas_count": 0}, "app_replicas_count is 0, expected a whole number of at least 1"),
+    "a replica count below 1": (
+        None,
+        {"app_replicas_count": 0},
+        "app_replicas_count is 0, expected a whole number of at least 1",
+    ),
     "two bricks and no arbiter": (two_bricks, {}, "would split their brain. Add a third host"),
-    "a port used twice": (None, {"nginx_lb_http_port": 443}, "port 443 is used by NGINX (nginx_lb_http_port) and by NGINX (nginx_lb_https_port)"),
-    "an undefined variable": (None, {"site_vip": "{{ nobody_set_this }}"}, "site_vip cannot be resolved: 'nobody_set_this' is undefined"),
-    "a mistyped name": (None, {"nginx_lb_htps_port": 444}, "nginx_lb_htps_port is not a variable of this collection. Did you mean nginx_lb_https_port?"),
-    "a mistyped value": (None, {"pg_port": "postgres"}, "argument 'pg_port' is of type str and we were unable to convert to int"),
+    "a port used twice": (
+        None,
+        {"nginx_lb_http_port": 443},
+        "port 443 is used by NGINX (nginx_lb_http_port) and by NGINX (nginx_lb_https_port)",
+    ),
+    "an undefined variable": (
+        None,
+        {"site_vip": "{{ nobody_set_this }}"},
+        "site_vip cannot be resolved: 'nobody_set_this' is undefined",
+    ),
+    "a mistyped name": (
+        None,
+        {"nginx_lb_htps_port": 444},
+        "nginx_lb_htps_port is not a variable of this collection. Did you mean nginx_lb_https_port?",
+    ),
+    "a mistyped value": (
+        None,
+        {"pg_port": "postgres"},
+        "argument 'pg_port' is of type str and we were unable to convert to int",
+    ),
     "a cluster of two that didn't choose": (one_standby, {}, "a cluster of two members must choose"),
     "an archive without the entry point": (
         None,
         {"app_replicas_entry_point": "shop.wsgi:app"},
         "the archive has no shop/wsgi.py or shop/wsgi/__init__.py, which app_replicas_entry_point 'shop.wsgi:app' needs",
     ),
-    "no archive": (None, {"app_replicas_archive": "/nowhere.tar.gz"}, "there is no such file on this controller. Build the release first"),
+    "no archive": (
+        None,
+        {"app_replicas_archive": "/nowhere.tar.gz"},
+        "there is no such file on this controller. Build the release first",
+    ),
 }
 
 
@@ -82,9 +110,15 @@ def test_a_certificate_that_does_not_match_its_key(lab: Lab) -> None:
 
 
 def test_a_release_that_was_never_tested(lab: Lab) -> None:
-    lab.run("ops1", "cp -a --remove-destination $(readlink -f /etc/os-release) /etc/os-release.true && cp /etc/os-release.true /etc/os-release.new")
+    lab.run(
+        "ops1",
+        "cp -a --remove-destination $(readlink -f /etc/os-release) /etc/os-release.true && cp /etc/os-release.true /etc/os-release.new",
+    )
     try:
-        lab.run("ops1", "sed -i 's/trixie/forky/g; s/bookworm/forky/g' /etc/os-release.new && mv -T /etc/os-release.new /etc/os-release")
+        lab.run(
+            "ops1",
+            "sed -i 's/trixie/forky/g; s/bookworm/forky/g' /etc/os-release.new && mv -T /etc/os-release.new /etc/os-release",
+        )
         play = lab.play("site.yml")
     finally:
         lab.run("ops1", "mv -T /etc/os-release.true /etc/os-release")

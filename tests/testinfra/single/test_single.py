@@ -75,7 +75,10 @@ def test_one_host_serves_the_site(lab: Lab, variables: Variables) -> None:
     assert {replica() for _ in range(20)} == {"ops1-1", "ops1-2"}
     assert lab.run("ops1", "findmnt -no FSTYPE /srv/media") == "tmpfs"
     assert lab.run("ops1", "stat -c '%U:%G %a' /srv/media") == "media:media 2770"
-    assert lab.run("ops1", "/srv/app/current/venv/bin/python -c 'import colorama, flask; print(colorama.__version__)'") == "0.4.6"
+    assert (
+        lab.run("ops1", "/srv/app/current/venv/bin/python -c 'import colorama, flask; print(colorama.__version__)'")
+        == "0.4.6"
+    )
     session = requests.post(f"https://{address}/sessions", json={"key": "one"}, verify=False, timeout=10)
     assert session.status_code == 201
 

@@ -55,8 +55,6 @@ def test_a_member_without_observation_is_unreachable() -> None:
     ],
     ids=["no primary", "unknown mode", "unknown state", "no state", "broken position"],
 )
-def test_bad_input_is_told_apart(
-    declared: dict[str, Any], observations: dict[str, Any], message: str
-) -> None:
+def test_bad_input_is_told_apart(declared: dict[str, Any], observations: dict[str, Any], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message):
         cluster_plan(declared, observations)

@@ -70,9 +70,7 @@ class Host:
         return 0, "", ""  # like Debian's unit, which is content whatever happens
 
     def pg(self, *argv: str) -> str:
-        rc, out, err = run(
-            ["runuser", "-u", "postgres", "--", self.instance.binary(argv[0]), *argv[1:]]
-        )
+        rc, out, err = run(["runuser", "-u", "postgres", "--", self.instance.binary(argv[0]), *argv[1:]])
         assert rc == 0, (argv, out, err)
         return out
 
@@ -85,9 +83,7 @@ class Host:
         data = str(self.instance.data_directory)
         log = str(self.instance.log_file)
         # Into a file: the server would keep a pipe open.
-        self.pg(
-            "pg_ctl", "-D", data, "-l", log, "-s", "-w", "-o", f"-c config_file={config}", "start"
-        )
+        self.pg("pg_ctl", "-D", data, "-l", log, "-s", "-w", "-o", f"-c config_file={config}", "start")
 
     def stop(self, mode: str = "fast") -> None:
         self.pg("pg_ctl", "-D", str(self.instance.data_directory), "-s", "-w", "-m", mode, "stop")

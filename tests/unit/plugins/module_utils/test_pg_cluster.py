@@ -39,8 +39,7 @@ MAKES_A_PRIMARY = {Action.BOOTSTRAP, Action.START}
 
 def members(*names: str) -> tuple[Member, ...]:
     return tuple(
-        Member(name, ADDRESSES[name], 5432, Role.REPLICA if index else Role.PRIMARY)
-        for index, name in enumerate(names)
+        Member(name, ADDRESSES[name], 5432, Role.REPLICA if index else Role.PRIMARY) for index, name in enumerate(names)
     )
 
 
@@ -60,9 +59,7 @@ def primary(timeline: int = 1, lsn: int = 1000, **changes: Any) -> Observation:
         "accepts_connections": True,
         "synchronous_standby_names": 'ANY 1 ("pg2","pg3")',
         # Every timeline left a hundred bytes after the one before it.
-        "timeline_history": tuple(
-            TimelineSwitch(tli, Lsn(tli * 100)) for tli in range(1, timeline)
-        ),
+        "timeline_history": tuple(TimelineSwitch(tli, Lsn(tli * 100)) for tli in range(1, timeline)),
     }
     return Observation(State.PRIMARY, **{**values, **changes})
 
@@ -78,9 +75,7 @@ def stopped_primary(timeline: int = 1, lsn: int = 1000, **changes: Any) -> Obser
     return replace(primary(timeline, lsn), **{**values, **changes})
 
 
-def standby(
-    of: str = "pg1", me: str = "pg2", timeline: int = 1, lsn: int = 1000, **changes: Any
-) -> Observation:
+def standby(of: str = "pg1", me: str = "pg2", timeline: int = 1, lsn: int = 1000, **changes: Any) -> Observation:
     values: dict[str, Any] = {
         "version": 17,
         "system_identifier": "7",
@@ -156,21 +151,13 @@ class TestDeclared:
 
 WHAT_TO_DO: list[Any] = [
     pytest.param([ABSENT, ABSENT, ABSENT], "pg1", "bootstrap clone clone", id="nothing anywhere"),
-    pytest.param(
-        [ABSENT, ABSENT, UNREACHABLE], None, "hold hold hold", id="nothing, one unreachable"
-    ),
+    pytest.param([ABSENT, ABSENT, UNREACHABLE], None, "hold hold hold", id="nothing, one unreachable"),
     pytest.param([UNREACHABLE, ABSENT, ABSENT], None, "hold hold hold", id="declared unreachable"),
     pytest.param([UNREACHABLE] * 3, None, "hold hold hold", id="nobody can be reached"),
-    pytest.param(
-        [ABSENT, HALF_CLONED, ABSENT], None, "refuse refuse refuse", id="half a clone, no source"
-    ),
-    pytest.param(
-        [primary(), standby(), standby(me="pg3")], "pg1", "none none none", id="a whole cluster"
-    ),
+    pytest.param([ABSENT, HALF_CLONED, ABSENT], None, "refuse refuse refuse", id="half a clone, no source"),
+    pytest.param([primary(), standby(), standby(me="pg3")], "pg1", "none none none", id="a whole cluster"),
     pytest.param([primary(), ABSENT, HALF_CLONED], "pg1", "none clone clone", id="new standbys"),
-    pytest.param(
-        [primary(), UNREACHABLE, ABSENT], "pg1", "none hold clone", id="a standby is down"
-    ),
+    pytest.param([primary(), UNREACHABLE, ABSENT], "pg1", "none hold clone", id="a standby is down"),
     pytest.param(
         [ABSENT, primary(2), standby("pg2", "pg3", 2)],
         "pg2",
@@ -303,9 +290,7 @@ WHAT_TO_DO: list[Any] = [
         "hold hold hold",
         id="the only standby seen follows another",
     ),
-    pytest.param(
-        [stopped_primary(), ABSENT, UNREACHABLE], None, "hold hold hold", id="nobody vouches"
-    ),
+    pytest.param([stopped_primary(), ABSENT, UNREACHABLE], None, "hold hold hold", id="nobody vouches"),
     pytest.param(
         [stopped_primary(1), stopped_standby("pg3", timeline=2), UNREACHABLE],
         None,
@@ -342,9 +327,7 @@ WHAT_TO_DO: list[Any] = [
         "start none clone",
         id="a crashed primary holds more than it shows",
     ),
-    pytest.param(
-        [UNREACHABLE, standby(), standby(me="pg3")], None, "hold hold hold", id="primary is down"
-    ),
+    pytest.param([UNREACHABLE, standby(), standby(me="pg3")], None, "hold hold hold", id="primary is down"),
     pytest.param(
         [ABSENT, standby(), standby(me="pg3")],
         None,
@@ -361,9 +344,7 @@ WHAT_TO_DO: list[Any] = [
 
 
 @pytest.mark.parametrize(("observed", "expected_primary", "expected_actions"), WHAT_TO_DO)
-def test_plan(
-    observed: list[Observation | None], expected_primary: str | None, expected_actions: str
-) -> None:
+def test_plan(observed: list[Observation | None], expected_primary: str | None, expected_actions: str) -> None:
     decided = plan(dict(zip(ADDRESSES, observed, strict=True)), THREE)
 
     assert (decided.primary, actions(decided)) == (expected_primary, expected_actions)
@@ -393,9 +374,7 @@ class TestReasons:
         assert "Move it away" in reason(decided, "pg2")
 
     def test_history_that_no_other_member_holds(self) -> None:
-        decided = plan(
-            {"pg2": primary(2), "pg3": standby("pg1", "pg3", 1, 0x3000060, streaming=False)}, THREE
-        )
+        decided = plan({"pg2": primary(2), "pg3": standby("pg1", "pg3", 1, 0x3000060, streaming=False)}, THREE)
 
         assert "up to 0/3000060" in reason(decided, "pg3")
         assert "left that timeline at 0/64" in reason(decided, "pg3")
@@ -489,9 +468,7 @@ def test_observation_survives_the_way_through_json() -> None:
     assert Observation.from_dict(plain) == seen
 
 
-@pytest.mark.parametrize(
-    ("host", "slot"), [("pg2", "pg2"), ("PG-2.example.org", "pg_2_example_org"), ("é", "_")]
-)
+@pytest.mark.parametrize(("host", "slot"), [("pg2", "pg2"), ("PG-2.example.org", "pg_2_example_org"), ("é", "_")])
 def test_slot_name(host: str, slot: str) -> None:
     assert slot_name(host) == slot
 
@@ -575,9 +552,7 @@ class TestRules:
 
         assert [member.name for member in decided.members] == list(ADDRESSES)
         assert all(member.reason for member in decided.members)
-        assert all(
-            member.action is Action.HOLD for member in decided.members if seen[member.name] is None
-        )
+        assert all(member.action is Action.HOLD for member in decided.members if seen[member.name] is None)
 
     @given(clusters)
     def test_never_two_primaries_in_a_plan(self, seen: Seen) -> None:
@@ -598,9 +573,7 @@ class TestRules:
         decided = plan(seen, THREE)
 
         assert {member.action for member in decided.members} <= {Action.REFUSE, Action.HOLD}
-        assert all(
-            member.action is Action.REFUSE for member in decided.members if seen[member.name]
-        )
+        assert all(member.action is Action.REFUSE for member in decided.members if seen[member.name])
         histories = {n: found.history for n in primaries if (found := seen[n]) is not None}
         for name, history in histories.items():
             ahead = all(history > other for n, other in histories.items() if n != name)
@@ -636,9 +609,7 @@ class TestRules:
                 assert mine.position <= source.position
 
     @given(clusters, live_primaries, st.sampled_from(list(ADDRESSES)))
-    def test_a_live_primary_is_followed_whatever_was_declared(
-        self, seen: Seen, live: Observation, where: str
-    ) -> None:
+    def test_a_live_primary_is_followed_whatever_was_declared(self, seen: Seen, live: Observation, where: str) -> None:
         seen = {**seen, where: live}
         primaries = with_state(seen, State.PRIMARY)
         assume(len(primaries) == 1)
@@ -646,9 +617,7 @@ class TestRules:
 
         assert decided.primary == primaries[0]
         assert decided.primary_observed
-        assert bool(decided.notes and "the inventory says" in decided.notes[0]) is (
-            primaries[0] != "pg1"
-        )
+        assert bool(decided.notes and "the inventory says" in decided.notes[0]) is (primaries[0] != "pg1")
 
     @given(clusters)
     def test_a_stopped_primary_starts_only_if_nobody_can_have_taken_over(self, seen: Seen) -> None:
@@ -679,20 +648,14 @@ class TestRules:
         quiet = all(member.action is Action.NONE for member in decided.members)
         assert decided.degraded or (quiet and not decided.problems)
 
-    @given(
-        st.dictionaries(
-            st.text(min_size=1), st.builds(standby, timeline=timelines, lsn=positions), min_size=1
-        )
-    )
+    @given(st.dictionaries(st.text(min_size=1), st.builds(standby, timeline=timelines, lsn=positions), min_size=1))
     def test_the_candidate_holds_the_most_and_inventory_order_only_breaks_ties(
         self, standbys: dict[str, Observation]
     ) -> None:
         best = standbys[choose_candidate(standbys)].history
 
         assert all(seen.history <= best for seen in standbys.values())
-        assert choose_candidate(standbys) == next(
-            name for name, seen in standbys.items() if seen.history == best
-        )
+        assert choose_candidate(standbys) == next(name for name, seen in standbys.items() if seen.history == best)
 
     @given(
         st.tuples(positions, positions, positions, positions),
@@ -710,16 +673,12 @@ class TestRules:
             ),
             synchronous,
         )
-        seen: Seen = {
-            name: None if name in dead else standby(lsn=lsn) for name, lsn in positions_held.items()
-        }
+        seen: Seen = {name: None if name in dead else standby(lsn=lsn) for name, lsn in positions_held.items()}
 
         # ANY k: what k standbys hold was acknowledged, whichever k they are. Without
         # synchronous replication the lost primary may have acknowledged anything.
         k = synchronous.confirmations
-        acknowledged = (
-            max((min(group) for group in combinations(held, k)), default=0) if k else max(held) + 1
-        )
+        acknowledged = max((min(group) for group in combinations(held, k)), default=0) if k else max(held) + 1
         alive = [lsn for name, lsn in positions_held.items() if name not in dead]
         if loss_ruled_out(declared, seen):
             assert max(alive) >= acknowledged

@@ -115,9 +115,7 @@ class TestStandby:
         assert not observe(pg2.instance, pg2.run).clone_in_progress
 
     @pytest.mark.parametrize("last", ["create_slot", "copy", "configure", "enable", "start"])
-    def test_interrupted_after_any_step_a_second_run_finishes(
-        self, pg1: Host, pg2: Host, last: str
-    ) -> None:
+    def test_interrupted_after_any_step_a_second_run_finishes(self, pg1: Host, pg2: Host, last: str) -> None:
         standby = standby_of(pg2, pg1)
         steps = standby.plan().steps
         done = [step.value for step in steps].index(last) + 1
@@ -138,9 +136,7 @@ class TestStandby:
                 pytest.fail("it must not get here")
             orphan.kill()
 
-    def test_a_new_upstream_after_a_promotion(
-        self, pg1: Host, pg2: Host, new_host: Callable[[str], Host]
-    ) -> None:
+    def test_a_new_upstream_after_a_promotion(self, pg1: Host, pg2: Host, new_host: Callable[[str], Host]) -> None:
         make(standby_of(pg2, pg1))
         pg3 = new_host("pg3")
         make(standby_of(pg3, pg1))
@@ -225,7 +221,5 @@ class TestRefusals:
         standby = standby_of(pg2, pg1, "follow", timeout=2)
         steps = [step for step in standby.plan().steps if step.value != "create_slot"]
 
-        with pytest.raises(
-            PgError, match=r"doesn't stream from (?s:.)*slot \"pg2\" does not exist"
-        ):
+        with pytest.raises(PgError, match=r"doesn't stream from (?s:.)*slot \"pg2\" does not exist"):
             standby.apply(steps)

@@ -28,9 +28,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_text import (
 )
 
 UPSTREAM = Upstream("pg1", "10.0.0.1", 5432, "pg2")
-REPLICATION = Replication(
-    UPSTREAM, "replication", "pg2", passfile="/etc/it's", ssl_root_certificate="/ca.crt"
-)
+REPLICATION = Replication(UPSTREAM, "replication", "pg2", passfile="/etc/it's", ssl_root_certificate="/ca.crt")
 CLONE = Wanted(StandbyAction.CLONE, REPLICATION)
 FOLLOW = Wanted(StandbyAction.FOLLOW, REPLICATION)
 SOURCE = Source("7", timeline=2, version=17, slot_exists=True)
@@ -82,9 +80,7 @@ def test_the_settings_of_a_standby_hold_no_password() -> None:
             "discard_left_over copy start wait",
             id="interrupted while copying",
         ),
-        pytest.param(
-            STOPPED, CLONE, FRESH, SOURCE, "configure enable start wait", id="not started"
-        ),
+        pytest.param(STOPPED, CLONE, FRESH, SOURCE, "configure enable start wait", id="not started"),
         pytest.param(STANDBY, CLONE, RIGHT, SOURCE, "", id="nothing to do after a clone"),
         pytest.param(STANDBY, FOLLOW, RIGHT, None, "", id="nothing to do, and nobody asked"),
         pytest.param(STOPPED, FOLLOW, RIGHT, SOURCE, "start wait", id="stopped"),
@@ -120,14 +116,10 @@ def test_the_settings_of_a_standby_hold_no_password() -> None:
             "configure reload wait",
             id="overridden by ALTER SYSTEM",
         ),
-        pytest.param(
-            STANDBY, FOLLOW, replace(RIGHT, enabled=False), SOURCE, "enable wait", id="disabled"
-        ),
+        pytest.param(STANDBY, FOLLOW, replace(RIGHT, enabled=False), SOURCE, "enable wait", id="disabled"),
     ],
 )
-def test_steps(
-    observed: Observation, wanted: Wanted, local: Local, source: Source | None, expected: str
-) -> None:
+def test_steps(observed: Observation, wanted: Wanted, local: Local, source: Source | None, expected: str) -> None:
     steps = standby_steps(observed, wanted, local, source)
 
     assert " ".join(step.value for step in steps) == expected
@@ -181,8 +173,6 @@ REFUSED: list[Any] = [
 
 
 @pytest.mark.parametrize(("observed", "wanted", "source", "message"), REFUSED)
-def test_refused(
-    observed: Observation, wanted: Wanted, source: Source | None, message: str
-) -> None:
+def test_refused(observed: Observation, wanted: Wanted, source: Source | None, message: str) -> None:
     with pytest.raises(PgError, match=message):
         standby_steps(observed, wanted, FRESH, source)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import copy
 import ipaddress
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
@@ -15,10 +14,10 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     hba_rules,
     host_network,
     is_address,
-    read_url,
+    read_service,
     release_problems,
     topology,
-    write_url,
+    write_service,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -351,28 +350,29 @@ def test_two_replicas_on_a_host_share_a_line_of_pg_hba() -> None:
 
 
 def test_writes_look_for_the_primary_among_all_members() -> None:
-    url = urlsplit(write_url(declare()))
-    options = parse_qs(url.query)
-    assert url.netloc == "app@pg1:5432,pg2:5432,pg3:5432"
-    assert options["hostaddr"] == ["10.0.0.31,10.0.0.32,10.0.0.33"]
-    assert options["target_session_attrs"] == ["read-write"]
-    assert options["sslmode"] == ["verify-full"]
-    assert url.password is None
+    service = write_service(declare())
+    assert service["host"] == "pg1,pg2,pg3"
+    assert service["port"] == "5432,5432,5432"
+    assert service["hostaddr"] == "10.0.0.31,10.0.0.32,10.0.0.33"
+    assert service["target_session_attrs"] == "read-write"
+    assert service["sslmode"] == "verify-full"
+    assert (service["dbname"], service["user"]) == ("app", "app")
+    assert "password" not in service
 
 
 @pytest.mark.parametrize(
     ("turn", "order"),
-    [(0, "pg2:5432,pg3:5432,pg1:5432"), (1, "pg3:5432,pg2:5432,pg1:5432"), (2, "pg2:5432,pg3:5432,pg1:5432")],
+    [(0, "pg2,pg3,pg1"), (1, "pg3,pg2,pg1"), (2, "pg2,pg3,pg1")],
     ids=["first host", "second host", "third host begins anew"],
 )
 def test_reads_spread_over_the_standbys(turn: int, order: str) -> None:
-    url = urlsplit(read_url(declare(), turn))
-    assert url.netloc == f"app@{order}"
-    assert parse_qs(url.query)["target_session_attrs"] == ["prefer-standby"]
+    service = read_service(declare(), turn)
+    assert service["host"] == order
+    assert service["target_session_attrs"] == "prefer-standby"
 
 
 def test_reads_go_to_the_primary_where_there_is_no_standby() -> None:
-    assert urlsplit(read_url(declare({"pg_replica": []}), 1)).netloc == "app@pg1:5432"
+    assert read_service(declare({"pg_replica": []}), 1)["host"] == "pg1"
 
 
 def test_plain_data_for_playbooks() -> None:
@@ -381,7 +381,7 @@ def test_plain_data_for_playbooks() -> None:
     assert data["priorities"] == {"lb1": 100, "lb2": 90}
     assert data["storage_addresses"] == ["10.0.0.21", "10.0.0.22", "10.0.0.23", "10.0.0.11", "10.0.0.12"]
     assert [peer["name"] for peer in data["peers"]["pg2"]] == ["pg1", "pg3"]
-    assert list(data["database_urls"]) == ["app1", "app2", "app3"]
+    assert list(data["database_services"]) == ["app1", "app2", "app3"]
     assert data["cluster"]["synchronous"] == "any_1"
     assert "password" not in str(data)
 
