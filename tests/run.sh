@@ -18,7 +18,7 @@ unit() {
     apt-get update -q
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql
   fi
-  .venv/bin/python -m pytest -q tests/unit
+  .venv/bin/python -m pytest -q -n 4 tests/unit
 }
 
 prepare_lab() {

@@ -125,39 +125,42 @@ def test_failures_are_never_swallowed(role: str) -> None:
         assert "|| true" not in text, path
 
 
-def leaves(data: Any, private: dict[str, Any], key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in *data* with the key it stands under; private variables that it names are followed."""
+#: Keys of a task under which nothing is shown: `secrets` is the option of managed_files that hides its value.
+UNSEEN = ("name", "when", "secrets")
+
+
+def texts(data: Any, private: dict[str, Any]) -> Iterator[str]:
+    """Every text that a task shows; private variables that it names are followed."""
     if isinstance(data, dict):
-        for name, value in data.items():
-            yield from leaves(value, private, str(name))
+        for key, value in data.items():
+            if key not in UNSEEN:
+                yield from texts(value, private)
     elif isinstance(data, list):
         for value in data:
-            yield from leaves(value, private, key)
+            yield from texts(value, private)
     else:
         text = str(data)
-        yield key, text
+        yield text
         for name in names_in(text) & set(private):
-            rest = {other: value for other, value in private.items() if other != name}
-            yield from leaves(private[name], rest, key)
+            yield from texts(private[name], {other: value for other, value in private.items() if other != name})
 
 
 def carries_secret(task: dict[str, Any], role: str) -> bool:
     """Whether a secret is in the task where Ansible would show it."""
     secrets = {name for name, option in spec(role).items() if option.get("no_log")}
-    private = variables(role, "vars")
-    for path in sources(role):
-        if path.parent.name == "templates" and secrets & names_in(path.read_text(encoding="utf-8")):
-            secrets.add(path.name)
     keys = {name for name in spec(role) if name.endswith("_tls_key_file")}
-    for key, text in leaves(task, private):
-        # A module's own option for secrets hides them.
-        if key == "secret_content" or key in ("when", "name"):
-            continue
-        if secrets & names_in(text) or any(secret in text for secret in secrets if secret.endswith(".j2")):
-            return True
-        if "lookup(" in text and keys & names_in(text):
-            return True
-    return False
+    templates = [
+        path.name
+        for path in sources(role)
+        if path.parent.name == "templates" and secrets & names_in(path.read_text(encoding="utf-8"))
+    ]
+    return any(
+        secrets & names_in(text)
+        or any(template in text for template in templates)
+        # The name of the file with the key is no secret; what a lookup finds in it is.
+        or ("lookup(" in text and keys & names_in(text))
+        for text in texts(task, variables(role, "vars"))
+    )
 
 
 @each_role

@@ -151,7 +151,7 @@ def test_a_description_in_paragraphs() -> None:
         st.sampled_from(sorted(SPEC)),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
         ),
     )
 )
