@@ -112,7 +112,11 @@ def cluster_plan(declared: Mapping[str, Any], observations: Mapping[str, Mapping
     members = decided["members"].items()
     decided["refusals"] = [
         *decided["problems"],
-        *(f"{name}: {member['reason']}" for name, member in members if member["action"] == Action.REFUSE.value),
+        *(
+            f"{name}: {member['reason']}"
+            for name, member in members
+            if member["action"] == Action.REFUSE.value and member["reason"] not in decided["problems"]
+        ),
     ]
     decided["held"] = [name for name, member in members if member["action"] == Action.HOLD.value]
     return decided

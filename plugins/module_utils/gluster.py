@@ -120,9 +120,12 @@ def volume_commands(
     *local* are the addresses of the server that will run them. Raises ``GlusterError`` when the
     volume there is another one than the one wanted: bricks are never taken away or replaced here.
     """
-    known = {*local, *(peer.address for peer in peers)}
-    commands: list[tuple[str, ...]] = [("peer", "probe", server) for server in wanted.servers if server not in known]
+    commands: list[tuple[str, ...]] = []
     if volume is None:
+        # A volume's servers are in the pool, under whatever names they first met by: with the volume there,
+        # a peer that goes by another name must not be probed, least of all while it is down.
+        known = {*local, *(peer.address for peer in peers)}
+        commands += [("peer", "probe", server) for server in wanted.servers if server not in known]
         layout = ("replica", "3", "arbiter", "1") if wanted.arbiter else ("replica", str(len(wanted.servers)))
         # force: a brick may be on the root file system, which gluster only warns about.
         commands.append(("volume", "create", wanted.name, *layout, "transport", "tcp", *wanted.bricks, "force"))

@@ -31,6 +31,7 @@ def with_a_ghost(groups: Groups) -> None:
 
 @pytest.fixture(scope="module")
 def variables(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Variables]:
+    lab.rebuild("ops1")
     folder = tmp_path_factory.mktemp("single")
     requirements = folder / "requirements.txt"
     requirements.write_text("colorama==0.4.6\n")

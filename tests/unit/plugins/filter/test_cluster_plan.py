@@ -44,6 +44,15 @@ def test_a_member_without_observation_is_unreachable() -> None:
     assert "pg2 can't be reached" in decided["members"]["pg1"]["reason"]
 
 
+def test_who_is_refused_and_who_is_held_is_listed_once() -> None:
+    two = cluster_plan(DECLARED, {"pg1": PRIMARY, "pg2": PRIMARY})
+    assert two["refusals"] == two["problems"] != []
+
+    foreign = cluster_plan(DECLARED, {"pg1": PRIMARY, "pg2": {**PRIMARY, "state": "standby", "system_identifier": "8"}})
+    assert [refusal.split(":")[0] for refusal in foreign["refusals"]] == ["pg2"]
+    assert cluster_plan(DECLARED, {"pg1": PRIMARY, "pg2": None})["held"] == ["pg2"]
+
+
 @pytest.mark.parametrize(
     ("declared", "observations", "message"),
     [
