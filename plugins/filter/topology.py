@@ -200,7 +200,16 @@ def _release(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> tupl
         f"app_replicas_archive {archive}: {problem}."
         for problem in release_problems(names, str(first["app_replicas_entry_point"]))
     ]
-    return {"id": release_id(archive), "archive": str(archive)}, found
+    parts = [archive]
+    if first.get("app_replicas_requirements"):
+        # Other wheels make another release, even of the same archive.
+        parts.append(Path(str(first["app_replicas_requirements"])))
+        if not parts[1].is_file():
+            return {}, [
+                *found,
+                f"app_replicas_requirements is {str(parts[1])!r}: there is no such file on this controller.",
+            ]
+    return {"id": release_id(*parts), "archive": str(archive)}, found
 
 
 def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Path) -> tuple[dict[str, Any], list[str]]:

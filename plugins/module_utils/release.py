@@ -15,10 +15,14 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 
-def release_id(archive: Path) -> str:
-    """The name of a release: the first 12 hex digits of its archive's SHA-256."""
-    with archive.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
+def release_id(*parts: Path) -> str:
+    """The name of a release: the first 12 hex digits of the SHA-256 of all that it is made of."""
+    digest = hashlib.sha256()
+    for part in parts:
+        with part.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:12]
 
 
 def archive_names(archive: Path) -> tuple[str, ...]:

@@ -68,6 +68,9 @@ def test_a_release_is_named_after_its_content(tmp_path: Path) -> None:
     path = tmp_path / "release"
     path.write_bytes(b"content")
     assert release_id(path) == hashlib.sha256(b"content").hexdigest()[:12]
+    wheels = tmp_path / "requirements.txt"
+    wheels.write_bytes(b"flask")
+    assert release_id(path, wheels) != release_id(path)
 
 
 @pytest.mark.parametrize(
