@@ -23,6 +23,8 @@ unit() {
 
 prepare_lab() {
   lab/engine.sh
+  # What an interrupted run left behind is no place to begin.
+  .venv/bin/ansible-playbook -i inventories/lab lab/down.yml >/dev/null
   lab/image.sh "$LAB_RELEASE"
   lab/release.sh ".cache/lab/$LAB_NAME/renfo_app.tar.gz"
 }

@@ -206,7 +206,7 @@ def wait_ready(systemd, unit, url, timeout):
     answer = "no answer"
     while time.monotonic() < deadline:
         try:
-            with open_url(url, timeout=5, use_proxy=False):
+            with open_url(url, timeout=10, use_proxy=False):
                 return
         except urllib.error.HTTPError as error:
             answer = f"{error.code} {error.read(2000).decode(errors='replace')}"
@@ -252,7 +252,9 @@ def settle(module, systemd):
             write_stamp(systemd, unit, units[unit].digest)
     for unit in surplus:
         systemd.run("systemctl", "disable", "--now", unit)
-        systemd.run("systemctl", "reset-failed", unit)
+        if systemd.show(unit).get("ActiveState") == "failed":
+            # It would be listed, and stopped again, for ever.
+            systemd.run("systemctl", "reset-failed", unit)
     return actions
 
 

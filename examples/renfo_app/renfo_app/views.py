@@ -89,7 +89,11 @@ class Services:
     storage_check: BoundedCheck = field(init=False)
 
     def __post_init__(self) -> None:
-        self.database_check = BoundedCheck(lambda: str(self.read_pool.run(queries.server, idempotent=True, within=1.5)))
+        # libpq gives up on a dead host after two seconds (connect_timeout) and goes on to the next: with one
+        # standby down, or two, this replica is as ready as ever.
+        self.database_check = BoundedCheck(
+            lambda: str(self.read_pool.run(queries.server, idempotent=True, within=6.0)), bound=6.5
+        )
         self.storage_check = BoundedCheck(lambda: self.store.check(self.config.replica))
 
     def close(self) -> None:

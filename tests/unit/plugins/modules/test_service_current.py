@@ -85,6 +85,8 @@ class Host:
                 self.units[name].invocation = f"later {next(self._invocations)}"
             case ["systemctl", "disable", "--now", name]:
                 del self.units[name]
+            case ["systemctl", "reset-failed", name] if name not in self.units:
+                return 1, "", f"Unit {name} not loaded.\n"
         return 0, "", ""
 
     @staticmethod
