@@ -448,14 +448,20 @@ class _Cluster:
 
 
 def _two_primaries(cluster: _Cluster, primaries: Sequence[str]) -> Plan:
-    ahead = max(primaries, key=lambda name: cluster.seen[name].history)
-    facts = "; ".join(f"{name}: {_history(cluster.seen[name])}" for name in primaries)
-    tie = [n for n in primaries if cluster.seen[n].history == cluster.seen[ahead].history]
-    verdict = f"{ahead} is ahead" if len(tie) == 1 else "none of them is ahead"
-    problem = (
-        f"{len(primaries)} primaries accept writes, expected one ({facts}); {verdict}. Stop "
-        "PostgreSQL on the one to give up, then run rejoin.yml for it"
-    )
+    seen = {name: cluster.seen[name] for name in primaries}
+    identifiers = {name: observed.system_identifier for name, observed in seen.items()}
+    if len(set(identifiers.values())) > 1:
+        facts = "; ".join(f"{name}: system identifier {identifier}" for name, identifier in identifiers.items())
+        verdict = "they belong to different clusters. Correct the inventory, or stop the one that doesn't belong here"
+    else:
+        facts = "; ".join(f"{name}: {_history(observed)}" for name, observed in seen.items())
+        ahead = max(seen, key=lambda name: seen[name].history)
+        alone = [observed.history for observed in seen.values()].count(seen[ahead].history) == 1
+        verdict = (
+            f"{f'{ahead} is ahead' if alone else 'none of them is ahead'}. Stop PostgreSQL on the one to give up, "
+            "then run rejoin.yml for it"
+        )
+    problem = f"{len(primaries)} primaries accept writes, expected one ({facts}); {verdict}"
     return cluster.finish(
         {name: MemberPlan(name, Action.REFUSE, problem) for name in cluster.seen},
         problems=[problem],

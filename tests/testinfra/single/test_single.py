@@ -96,8 +96,15 @@ def test_the_main_cluster_refuses_its_data(lab: Lab, variables: Variables) -> No
     def adopt(groups: Groups) -> None:
         groups["pg_replica"]["hosts"]["ops1"] = None
 
-    play = lab.play("site.yml", change=adopt)
-    assert play.rc != 0
-    assert "system identifier" in play.said(), play.output
-    assert play.changed() == {}
+    running = lab.play("site.yml", change=adopt)
+    assert running.rc != 0
+    assert "they belong to different clusters" in running.said(), running.output
+    assert running.changed() == {}
     assert lab.sql("ops1", "SELECT count(*) FROM sessions") == before
+
+    lab.run("ops1", "systemctl stop 'postgresql@*'")
+    stopped = lab.play("site.yml", change=adopt)
+    assert stopped.rc != 0
+    assert "it belongs to another cluster" in stopped.said(), stopped.output
+    assert stopped.changed() == {}
+    assert lab.run("ops1", "ls /var/lib/postgresql/*/main/PG_VERSION")

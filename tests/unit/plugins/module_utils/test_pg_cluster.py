@@ -361,6 +361,12 @@ class TestReasons:
         assert "pg2 is ahead" in problem
         assert "rejoin.yml" in problem
 
+    def test_two_primaries_of_different_clusters(self) -> None:
+        (problem,) = plan({"pg1": primary(), "pg2": primary(system_identifier="8"), "pg3": None}, THREE).problems
+        assert "pg1: system identifier 7; pg2: system identifier 8" in problem
+        assert "different clusters" in problem
+        assert "rejoin.yml" not in problem
+
     def test_two_primaries_at_the_same_point(self) -> None:
         decided = plan({"pg1": primary(), "pg2": primary(), "pg3": ABSENT}, THREE)
 
