@@ -7,7 +7,6 @@ if docker info >/dev/null 2>&1; then
   docker ps -aq --filter label=renfo.lab | xargs -r docker rm -f -v >/dev/null
   docker network ls -q --filter name=renfo- | xargs -r docker network rm >/dev/null
   docker images -q 'renfo-lab/*' | sort -u | xargs -r docker rmi -f >/dev/null
-  docker image prune -f --filter label=renfo.lab.image >/dev/null
 else
   echo "No Docker engine answers: there may be hosts left in it. Start it and run this again." >&2
 fi

@@ -13,7 +13,8 @@ prepare() {
   mkdir -p .cache/lab
   (lab/engine.sh && lab/image.sh "$LAB_RELEASE") >"$log" 2>&1 &
   local image=$!
-  lab/setup.sh requirements.txt
+  # `stage` turns errexit off in here: every failure is returned by hand.
+  lab/setup.sh requirements.txt || return
   if ! wait "$image"; then
     cat "$log" >&2
     return 1

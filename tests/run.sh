@@ -22,10 +22,11 @@ unit() {
 }
 
 prepare_lab() {
-  lab/engine.sh
+  # `stage` turns errexit off in here: every failure is returned by hand.
+  lab/engine.sh || return
   # What an interrupted run left behind is no place to begin.
-  .venv/bin/ansible-playbook -i inventories/lab lab/down.yml >/dev/null
-  lab/image.sh "$LAB_RELEASE"
+  .venv/bin/ansible-playbook -i inventories/lab lab/down.yml >/dev/null || return
+  lab/image.sh "$LAB_RELEASE" || return
   lab/release.sh ".cache/lab/$LAB_NAME/renfo_app.tar.gz"
 }
 
