@@ -6,6 +6,7 @@ export LAB_NAME=test
 : "${LAB_RELEASE:=trixie}"
 export LAB_RELEASE
 STAGES=.cache/lab/tests.stages
+FAILURES=.cache/lab/failures.txt
 . lab/stages.sh
 
 unit() {
@@ -34,8 +35,18 @@ molecule() {
   PATH=$PWD/.venv/bin:$PATH .venv/bin/molecule "$@"
 }
 
+finish() {
+  stages_end
+  # Last of all, for molecule's own summary doesn't say which test failed.
+  if [ -s "$FAILURES" ]; then
+    printf '\n\033[31mFailed:\033[0m\n'
+    cat "$FAILURES"
+  fi
+}
+
 stages_begin
-trap stages_end EXIT
+rm -f "$FAILURES"
+trap finish EXIT
 stage "Prepare the controller" lab/setup.sh requirements.txt requirements-dev.txt
 for part in "${@:-lint unit scenarios}"; do
   for name in $part; do

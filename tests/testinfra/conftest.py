@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.lab import Lab
+from tests.support.lab import ROOT, Lab
+
+FAILURES = ROOT / ".cache/lab/failures.txt"
 
 
 @pytest.fixture(scope="session")
@@ -20,5 +22,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """A failed test prints what the hosts have to say."""
     outcome = yield
     report = outcome.get_result()
-    if report.when == "call" and report.failed and "lab" in getattr(item, "funcargs", {}):
+    if report.failed and "lab" in getattr(item, "funcargs", {}):
         report.sections.append(("journals of the lab's hosts", item.funcargs["lab"].journals()))
+        remember(report)
+
+
+def remember(report: pytest.TestReport) -> None:
+    """Keep what failed in a few lines: tests/run.sh ends with it, after all that Ansible has said."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = str(crash.message if crash else report.longrepr).splitlines()
+    telling = [line for line in lines if "rror" in line or "fatal" in line or "FAILED" in line]
+    shown = list(dict.fromkeys([*lines[:5], *telling[-15:], *lines[-5:]]))
+    with open(FAILURES, "a", encoding="utf-8") as file:
+        file.write(f"{report.nodeid} ({report.when})\n" + "".join(f"    {line[:500]}\n" for line in shown))

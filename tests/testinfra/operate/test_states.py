@@ -145,7 +145,9 @@ def test_a_replica_and_a_standby_more_restart_nothing_else(lab: Lab) -> None:
     )
 
     # Back to what the inventory of the lab says.
-    lab.run("ops1", "systemctl disable --now app@1 'postgresql@*' 2>/dev/null; rm -rf /var/lib/postgresql/*/main")
+    # A pattern names running units for `stop`, and nothing for `disable`.
+    lab.run("ops1", "systemctl stop 'app@*' 'postgresql@*' && systemctl disable app@1 postgresql@17-main")
+    lab.run("ops1", "rm -rf /var/lib/postgresql/*/main")
     back = lab.play("site.yml")
     assert back.rc == 0, back.output
     lab.sql("pg1", "SELECT pg_drop_replication_slot('ops1')")
