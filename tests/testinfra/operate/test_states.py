@@ -146,7 +146,8 @@ def test_a_replica_and_a_standby_more_restart_nothing_else(lab: Lab) -> None:
 
     # Back to what the inventory of the lab says.
     # A pattern names running units for `stop`, and nothing for `disable`.
-    lab.run("ops1", "systemctl stop 'app@*' 'postgresql@*' && systemctl disable app@1 postgresql@17-main")
+    units = lab.run("ops1", "systemctl list-units --plain --no-legend 'app@*' 'postgresql@*' | cut -d' ' -f1")
+    lab.run("ops1", f"systemctl disable --now {' '.join(units.split())}")
     lab.run("ops1", "rm -rf /var/lib/postgresql/*/main")
     back = lab.play("site.yml")
     assert back.rc == 0, back.output
