@@ -14,6 +14,8 @@ description:
     the primary, and gives every member one action with a reason in plain words.
   - Observed beats declared. A cluster is never initialised next to existing data, and never while
     a declared member can't be reached.
+  - The filter C(observed) takes the observation of each member from the variable C(pg_observed) of its host, as
+    registered, and C(observation_errors) why there is none.
 positional: _input, observations
 options:
   _input:
@@ -30,8 +32,25 @@ options:
       - V(none), or nothing, for a member that can't be reached.
     type: dict
     required: true
+  intent:
+    description:
+      - V(converge) makes the cluster what the inventory says, and leaves alone whoever would have to give up history.
+      - V(rejoin) brings such members back as standbys of the live primary.
+    type: str
+    choices: [converge, rejoin]
+    default: converge
+  hosts:
+    description:
+      - With O(intent=rejoin), the members to bring back, a list or names separated by commas; the others are left
+        alone. By default all.
+      - A running primary is brought back only if it is named, and on an earlier timeline than the other one. The same
+        goes for a member on the timeline of the primary which holds what the primary doesn't.
+    type: list
+    elements: str
 seealso:
   - module: renfo.redundancy.pg_instance_info
+  - plugin: renfo.redundancy.handover
+    plugin_type: filter
 """
 
 EXAMPLES = r"""
@@ -89,25 +108,36 @@ _value:
     degraded: true
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     Action,
-    DeclarationError,
     Declared,
-    Observation,
+    Intent,
     plan,
 )
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import observations_from
+
+#: Characters that a reason may have.
+EXCERPT = 120
 
 
-def cluster_plan(declared: Mapping[str, Any], observations: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
-    """The plan for ``declared`` given ``observations``, both plain data."""
-    seen = {str(name): None if data is None else _observation(name, data) for name, data in observations.items()}
+def cluster_plan(
+    declared: Mapping[str, Any],
+    observations: Mapping[str, Mapping[str, Any] | None],
+    intent: str = Intent.CONVERGE.value,
+    hosts: str | Iterable[str] | None = None,
+) -> dict[str, Any]:
+    """The plan for ``declared`` given ``observations``, both plain data. No names in ``hosts`` are all."""
+    named = [name.strip() for name in (hosts.split(",") if isinstance(hosts, str) else hosts or ())]
+    if intent not in [known.value for known in Intent]:
+        raise AnsibleFilterError(f"intent is {intent!r}, expected {' or '.join(known.value for known in Intent)}")
     try:
-        decided = plan(seen, Declared.from_dict(declared)).to_dict()
-    except DeclarationError as error:
+        seen = observations_from(observations)
+        decided = plan(seen, Declared.from_dict(declared), Intent(intent), list(filter(None, named)) or None).to_dict()
+    except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
     members = decided["members"].items()
     decided["refusals"] = [
@@ -129,17 +159,23 @@ def observed(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _observation(name: str, data: Mapping[str, Any]) -> Observation:
-    try:
-        return Observation.from_dict(data)
-    except (KeyError, TypeError, ValueError) as error:
-        raise AnsibleFilterError(
-            f"the observation of {name} is not what renfo.redundancy.pg_instance_info returns under 'instance': {error}"
-        ) from error
+def observation_errors(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, str]:
+    """Why there is no observation of a declared member, in one line, for each that has none."""
+    results = {member["name"]: hostvars[member["name"]].get("pg_observed") for member in site["members"]}
+    return {name: _why(result) for name, result in results.items() if not (result and result.get("instance"))}
+
+
+def _why(result: Mapping[str, Any] | None) -> str:
+    if not result or result.get("skipped"):
+        return "it was not asked"
+    said = " ".join(str(result.get("msg", "")).split()).rstrip(".") or "no answer"
+    # What Ansible puts in front of every such message says nothing.
+    said = said.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
+    return said if len(said) <= EXCERPT else f"{said[: EXCERPT - 3]}..."
 
 
 class FilterModule:
     """The filter, by name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"cluster_plan": cluster_plan, "observed": observed}
+        return {"cluster_plan": cluster_plan, "observed": observed, "observation_errors": observation_errors}

@@ -29,6 +29,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     HOST_OPTIONS,
     SITE_OPTIONS,
     Topology,
+    cluster_facts,
     topology,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import release_problems as debian_problems
@@ -104,6 +105,23 @@ def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[
     return result
 
 
+def members(groups: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, Any]:
+    """The PostgreSQL members alone. Nothing else in the inventory can keep a failover from being decided."""
+    known = {name for name in (*SITE_OPTIONS, *HOST_OPTIONS) if name.startswith("pg_")} | {"site_address"}
+    # Whether a command is there counts; what it says may be a secret.
+    known -= {"pg_fence_command"}
+    problems: list[str] = []
+    variables: dict[str, dict[str, Any]] = {}
+    for host in dict.fromkeys([*groups.get("pg_primary", ()), *groups.get("pg_replica", ())]):
+        variables[host] = _resolve(host, hostvars[host], known, problems, prefixes=False)
+        variables[host]["pg_fence_command"] = bool(hostvars[host].get("pg_fence_command"))
+        problems += wrong_values(
+            host, variables[host], {name: SITE_OPTIONS[name] for name in known & SITE_OPTIONS.keys()}
+        )
+    site = cluster_facts(groups, {host: _safe(values) for host, values in variables.items()})
+    return {**site, "problems": [*problems, *site["problems"]]}
+
+
 def unsupported(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[str]:
     """Problems of the hosts whose facts were gathered; hosts that were not reached have none."""
     facts = {host: hostvars[host].get("ansible_facts", {}) for host in site["hosts"]}
@@ -146,11 +164,13 @@ def _spec(role: str) -> dict[str, Any]:
     return options
 
 
-def _resolve(host: str, variables: Mapping[str, Any], known: set[str], problems: list[str]) -> dict[str, Any]:
+def _resolve(
+    host: str, variables: Mapping[str, Any], known: set[str], problems: list[str], prefixes: bool = True
+) -> dict[str, Any]:
     """The host's variables that concern us, templates resolved; what cannot be resolved is a problem."""
     values: dict[str, Any] = {}
     for name in variables:
-        if name in known or OUR_PREFIXES.match(name) or name == "ansible_host":
+        if name in known or (prefixes and OUR_PREFIXES.match(name)) or name == "ansible_host":
             try:
                 values[name] = _plain(variables[name])
             except (AnsibleError, UndefinedError) as error:
@@ -268,4 +288,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Names of the filters and what they call."""
-        return {"topology": read, "unsupported_hosts": unsupported, "unreached_hosts": unreached}
+        return {
+            "topology": read,
+            "members": members,
+            "unsupported_hosts": unsupported,
+            "unreached_hosts": unreached,
+        }

@@ -4,68 +4,80 @@
 
 """What to do with each member of a PostgreSQL cluster, decided from what was declared and observed.
 
-Everything here is pure: data in, data out. ``plan`` is the only place where a primary is named.
+Everything here is pure: data in, data out. ``plan`` is the only place where a primary is named. The
+data is described in ``pg_model``, and its names can be had here too.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from enum import Enum, StrEnum
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
+
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import (
+    DeclarationError,
+    Declared,
+    Lsn,
+    Member,
+    Observation,
+    PgError,
+    ReplicationClient,
+    Role,
+    Slot,
+    State,
+    Synchronous,
+    TimelineSwitch,
+    Upstream,
+    listed,
+    plain,
+    slot_name,
+)
+
+__all__ = [
+    "Action",
+    "DeclarationError",
+    "Declared",
+    "Intent",
+    "Lsn",
+    "Member",
+    "MemberPlan",
+    "Observation",
+    "PgError",
+    "Plan",
+    "ReplicationClient",
+    "Role",
+    "Slot",
+    "State",
+    "Synchronous",
+    "TimelineSwitch",
+    "Upstream",
+    "choose_candidate",
+    "divergence",
+    "history_of",
+    "holds",
+    "is_upstream",
+    "loss_ruled_out",
+    "moved",
+    "plan",
+    "slot_name",
+    "two_primaries",
+]
 
 # A clean stop ends with one checkpoint record. pg_controldata tells where that record begins; a
 # standby that received it is this little ahead (record, alignment and page headers included).
 SHUTDOWN_CHECKPOINT_BYTES = 256
 
 
-class Lsn(int):
-    """A position in the write-ahead log, in bytes; reads and prints PostgreSQL's ``0/3000060``."""
-
-    @classmethod
-    def parse(cls, text: str) -> Lsn:
-        """The position that PostgreSQL prints as ``text``; ValueError if it isn't one."""
-        match = re.fullmatch(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})", text)
-        if match is None:
-            raise ValueError(f"{text!r} is not a WAL position such as 0/3000060")
-        return cls((int(match[1], 16) << 32) + int(match[2], 16))
-
-    def __str__(self) -> str:
-        return f"{int(self) >> 32:X}/{int(self) & 0xFFFFFFFF:X}"
-
-
-class State(StrEnum):
-    """What an instance is, as observed on its host."""
-
-    ABSENT = "absent"
-    STOPPED = "stopped"
-    PRIMARY = "primary"
-    STANDBY = "standby"
-
-
-class Role(StrEnum):
-    """What the inventory says a member is at first."""
-
-    PRIMARY = "primary"
-    REPLICA = "replica"
-
-
-class Synchronous(StrEnum):
-    """How many standbys must hold a commit on disk before the client is told."""
-
-    ANY_1 = "any_1"
-    OFF = "off"
-
-    @property
-    def confirmations(self) -> int:
-        return 1 if self is Synchronous.ANY_1 else 0
-
-
 class Intent(StrEnum):
     """What the operator asked for."""
 
     CONVERGE = "converge"
+    REJOIN = "rejoin"
+
+    @property
+    def playbook(self) -> str:
+        return "site.yml" if self is Intent.CONVERGE else "rejoin.yml"
 
 
 class Action(StrEnum):
@@ -79,209 +91,6 @@ class Action(StrEnum):
     NONE = "none"
     HOLD = "hold"
     REFUSE = "refuse"
-
-
-class PgError(Exception):
-    """What was found, what was expected and what to do; ``details`` are facts for a machine."""
-
-    def __init__(self, message: str, **details: Any) -> None:
-        super().__init__(message)
-        self.details = details
-
-
-class DeclarationError(ValueError):
-    """The inventory doesn't describe a cluster."""
-
-
-@dataclass(frozen=True)
-class TimelineSwitch:
-    """An ancestor timeline and the position at which it was left (one line of a .history file)."""
-
-    timeline: int
-    switch_lsn: Lsn
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """The instance a standby is told to stream from."""
-
-    host: str | None = None
-    address: str | None = None
-    port: int = 5432
-    slot: str | None = None
-
-
-@dataclass(frozen=True)
-class ReplicationClient:
-    """One standby as its upstream sees it; lag in bytes not replayed, and in seconds."""
-
-    name: str
-    address: str | None = None
-    state: str | None = None
-    sync_state: str | None = None
-    flush_lsn: Lsn | None = None
-    replay_lsn: Lsn | None = None
-    lag_bytes: int | None = None
-    lag_seconds: float | None = None
-    ssl: bool = False
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One replication slot."""
-
-    name: str
-    active: bool = False
-    wal_status: str | None = None
-    restart_lsn: Lsn | None = None
-
-
-@dataclass(frozen=True)
-class Observation:
-    """One instance as it is. ``lsn_exact`` is false where a stopped server could hold more."""
-
-    state: State
-    port: int | None = None
-    data_directory: str | None = None
-    version: int | None = None
-    server_version: str | None = None
-    system_identifier: str | None = None
-    timeline: int = 0
-    current_lsn: Lsn | None = None
-    received_lsn: Lsn | None = None
-    replayed_lsn: Lsn | None = None
-    lsn_exact: bool = True
-    timeline_history: tuple[TimelineSwitch, ...] = ()
-    standby_signal: bool = False
-    clean_shutdown: bool | None = None
-    upstream: Upstream | None = None
-    streaming: bool = False
-    lag_seconds: float | None = None
-    replay_paused: bool = False
-    replication: tuple[ReplicationClient, ...] = ()
-    slots: tuple[Slot, ...] = ()
-    synchronous_standby_names: str = ""
-    pending_restart: tuple[str, ...] = ()
-    accepts_connections: bool = False
-    fenced: bool = False
-    fenced_reason: str | None = None
-    clone_in_progress: bool = False
-
-    @property
-    def has_data(self) -> bool:
-        """Whether it may hold history (the left-over of an interrupted clone holds none)."""
-        return self.state is not State.ABSENT
-
-    @property
-    def is_standby(self) -> bool:
-        """Whether it is a standby, running or stopped: it would never start as a primary."""
-        return self.state is State.STANDBY or (self.state is State.STOPPED and self.standby_signal)
-
-    @property
-    def is_stopped_primary(self) -> bool:
-        """Whether it would accept writes if it were started."""
-        return self.state is State.STOPPED and not self.standby_signal
-
-    @property
-    def position(self) -> Lsn:
-        """The furthest WAL position it is known to hold (a lower bound unless ``lsn_exact``)."""
-        known = (self.current_lsn, self.received_lsn, self.replayed_lsn)
-        return max((lsn for lsn in known if lsn is not None), default=Lsn(0))
-
-    @property
-    def history(self) -> tuple[int, Lsn]:
-        """What makes one instance be ahead of another: the timeline first, then the position."""
-        return self.timeline, self.position
-
-    def fork_from(self, timeline: int) -> Lsn | None:
-        """Where this instance's history left the ancestor ``timeline``; None if it isn't one."""
-        for switch in self.timeline_history:
-            if switch.timeline == timeline < self.timeline:
-                return switch.switch_lsn
-        return None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, positions printed the way PostgreSQL prints them."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Observation:
-        """Read back what ``to_dict`` gave; keys that aren't known here are ignored."""
-        known = {item.name for item in fields(cls)}
-        values = {key: value for key, value in data.items() if key in known}
-        values["state"] = State(values["state"])
-        for key in ("current_lsn", "received_lsn", "replayed_lsn"):
-            values[key] = _lsn(values.get(key))
-        values["timeline_history"] = tuple(
-            TimelineSwitch(int(item["timeline"]), Lsn.parse(item["switch_lsn"]))
-            for item in values.get("timeline_history") or ()
-        )
-        values["upstream"] = Upstream(**values["upstream"]) if values.get("upstream") else None
-        values["replication"] = tuple(
-            ReplicationClient(**_with_lsns(item, "flush_lsn", "replay_lsn")) for item in values.get("replication") or ()
-        )
-        values["slots"] = tuple(Slot(**_with_lsns(item, "restart_lsn")) for item in values.get("slots") or ())
-        values["pending_restart"] = tuple(values.get("pending_restart") or ())
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class Member:
-    """One instance as the inventory declares it."""
-
-    name: str
-    address: str
-    port: int
-    role: Role
-
-
-@dataclass(frozen=True)
-class Declared:
-    """The cluster as the inventory declares it, members in inventory order."""
-
-    members: tuple[Member, ...]
-    synchronous: Synchronous = Synchronous.ANY_1
-
-    def __post_init__(self) -> None:
-        names = [member.name for member in self.members]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DeclarationError(f"declared more than once: {_names(twice)}; name each host once")
-        primaries = [member.name for member in self.members if member.role is Role.PRIMARY]
-        if len(primaries) != 1:
-            raise DeclarationError(
-                f"found {len(primaries)} declared primaries ({_names(primaries)}), expected exactly "
-                "one: put one host in the group pg_primary and all others in pg_replica"
-            )
-
-    @property
-    def primary(self) -> Member:
-        return next(member for member in self.members if member.role is Role.PRIMARY)
-
-    def member(self, name: str) -> Member:
-        return next(member for member in self.members if member.name == name)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Declared:
-        """Read ``{"members": [{"name", "address", "port", "role"}], "synchronous": "any_1"}``.
-
-        DeclarationError says what is missing or not understood.
-        """
-        try:
-            members = tuple(
-                Member(str(item["name"]), str(item["address"]), int(item["port"]), Role(item["role"]))
-                for item in data["members"]
-            )
-            return cls(members, Synchronous(data.get("synchronous", Synchronous.ANY_1.value)))
-        except KeyError as error:
-            raise DeclarationError(
-                f"{error} is missing from the declared cluster; each member needs name, address, port and role"
-            ) from error
-        except DeclarationError:
-            raise
-        except ValueError as error:
-            raise DeclarationError(f"the declared cluster has a wrong value: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -307,18 +116,9 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, members keyed by name in inventory order."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        plain["members"] = {item.pop("name"): item for item in plain["members"]}
-        return plain
-
-
-def slot_name(host: str) -> str:
-    """The replication slot of a standby on ``host``.
-
-    Slot names are limited to lower-case letters, digits and underscores
-    (https://www.postgresql.org/docs/current/warm-standby.html#STREAMING-REPLICATION-SLOTS).
-    """
-    return re.sub(r"[^a-z0-9_]", "_", host.lower())
+        data: dict[str, Any] = plain(asdict(self))
+        data["members"] = {item.pop("name"): item for item in data["members"]}
+        return data
 
 
 def choose_candidate(standbys: Mapping[str, Observation]) -> str:
@@ -326,40 +126,138 @@ def choose_candidate(standbys: Mapping[str, Observation]) -> str:
     return max(standbys, key=lambda name: standbys[name].history)
 
 
-def loss_ruled_out(declared: Declared, observations: Mapping[str, Observation | None]) -> bool:
+def loss_ruled_out(voters: Sequence[str], confirmations: int, observations: Mapping[str, Observation | None]) -> bool:
     """Whether the best observed standby is certain to hold every acknowledged commit.
 
-    With ``ANY k`` of n standbys an acknowledged commit is on at least k of the n. At most n - k of
-    them may lack it, so n - k + 1 must have been observed for one of them to hold it. A stopped
-    standby may hold more than it shows, so it doesn't count
+    With ``ANY k`` of n standbys (``confirmations`` of the ``voters``) an acknowledged commit is on at
+    least k of the n. At most n - k of them may lack it, so n - k + 1 must have been observed for one
+    of them to hold it. One that can't answer may hold more than it shows, so it doesn't count
     (https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION).
     """
-    confirmations = declared.synchronous.confirmations
-    standbys = len(declared.members) - 1
     seen = [
         observed
-        for observed in (observations.get(member.name) for member in declared.members)
-        if observed is not None and observed.is_standby and observed.lsn_exact
+        for observed in map(observations.get, voters)
+        if observed is not None and observed.is_standby and observed.accepts_connections and observed.lsn_exact
     ]
-    return confirmations > 0 and len(seen) >= max(1, standbys - confirmations + 1)
+    return confirmations > 0 and len(seen) >= max(1, len(voters) - confirmations + 1)
+
+
+def is_upstream(standby: Observation, member: Member) -> bool:
+    """Whether ``standby`` is told to stream from ``member``."""
+    told = standby.upstream
+    if told is None or told.port != member.port:
+        return False
+    if told.address is not None:
+        return told.address == member.address
+    return told.host in (member.name, member.address)
+
+
+def holds(observed: Observation, other: Observation) -> bool:
+    """Whether ``observed`` holds the shutdown checkpoint of the cleanly stopped primary ``other``.
+
+    ``other`` shows where that record begins. With any byte beyond it, everything that ``other``
+    ever committed is there.
+    """
+    if observed.timeline == other.timeline:
+        return observed.position > other.position and not _another_branch(observed, other)
+    fork = observed.fork_from(other.timeline)
+    return fork is not None and fork > other.position
+
+
+def divergence(mine: Observation, upstream: Observation, primary: str) -> str | None:
+    """How an instance's history differs from the primary's, or None when it is a part of it."""
+    if mine.timeline < upstream.timeline:
+        fork = upstream.fork_from(mine.timeline)
+        if fork is None:
+            return (
+                f"its timeline {mine.timeline} is not among the ancestors of timeline "
+                f"{upstream.timeline} of the primary {primary}"
+            )
+        if mine.position > fork:
+            return (
+                f"it holds timeline {mine.timeline} up to {mine.position}, the primary {primary} "
+                f"left that timeline at {fork}: what lies between exists nowhere else"
+            )
+        return None
+    if _another_branch(mine, upstream):
+        return (
+            f"its timeline {mine.timeline} left timeline {mine.timeline_history[-1].timeline} at "
+            f"{mine.timeline_history[-1].switch_lsn}, the one of the primary {primary} is another: it left "
+            f"timeline {upstream.timeline_history[-1].timeline} at {upstream.timeline_history[-1].switch_lsn}"
+        )
+    end = _end_of_history(upstream)
+    # While it streams it can't be ahead: it was merely observed a moment later.
+    if end is not None and mine.position > end and not mine.streaming:
+        return (
+            f"it holds timeline {mine.timeline} up to {mine.position}, the primary {primary} only "
+            f"up to {end}: {primary} may have been restored from an older copy"
+        )
+    return None
+
+
+def history_of(seen: Observation) -> str:
+    """How far an instance is, for a sentence."""
+    return f"timeline {seen.timeline} at {seen.position}"
+
+
+def two_primaries(seen: Mapping[str, Observation]) -> str:
+    """What is to be said, and done, about more than one primary."""
+    identifiers = {name: observed.system_identifier for name, observed in seen.items()}
+    if len(set(identifiers.values())) > 1:
+        facts = "; ".join(f"{name}: system identifier {identifier}" for name, identifier in identifiers.items())
+        verdict = "they belong to different clusters. Correct the inventory, or stop the one that doesn't belong here"
+    else:
+        facts = "; ".join(f"{name}: {history_of(observed)}" for name, observed in seen.items())
+        ahead = max(seen, key=lambda name: seen[name].history)
+        others = [name for name in seen if name != ahead]
+        timelines = [observed.timeline for observed in seen.values()]
+        if timelines.count(seen[ahead].timeline) == 1:
+            verdict = (
+                f"{ahead} is ahead. Run rejoin.yml -e rejoin_hosts={','.join(others)}, which stops the other and "
+                f"makes it a standby of {ahead}"
+            )
+        else:
+            alone = [observed.history for observed in seen.values()].count(seen[ahead].history) == 1
+            verdict = (
+                f"{f'{ahead} is ahead' if alone else 'none of them is ahead'}. Stop PostgreSQL on the one to give up, "
+                "then run rejoin.yml -e rejoin_hosts= with its name"
+            )
+    return f"{len(seen)} primaries accept writes, expected one ({facts}); {verdict}"
 
 
 def plan(
     observations: Mapping[str, Observation | None],
     declared: Declared,
     intent: Intent = Intent.CONVERGE,
+    hosts: Collection[str] | None = None,
 ) -> Plan:
     """Name the primary and one action for every declared member.
 
     ``observations`` holds None (or nothing) for a member that couldn't be observed. What was
     observed decides who is primary; the declaration decides only where there is no data at all.
+    ``hosts``: those that the operator named; the others are left as they are. Converging takes none.
     """
-    cluster = _Cluster.of(observations, declared, intent)
+    cluster = _Cluster.of(observations, declared, intent, hosts)
+    strangers = [name for name in hosts or () if name not in declared.names]
+    if strangers:
+        return _refuse_all(
+            cluster,
+            f"{listed(strangers)} was named, expected members of the cluster ({listed(declared.names)}): correct it",
+        )
     primaries = [name for name, seen in cluster.seen.items() if seen.state is State.PRIMARY]
     if len(primaries) > 1:
-        return _two_primaries(cluster, primaries)
+        kept = _kept(cluster, primaries)
+        if kept is None:
+            return _refuse_all(cluster, two_primaries({name: cluster.seen[name] for name in primaries}))
+        primaries = [kept]
     if primaries:
         return _with_primary(cluster, primaries[0])
+    if intent is Intent.REJOIN:
+        return _refuse_all(
+            cluster,
+            "no live primary was found, expected one to come back to. Run failover.yml if it is lost, "
+            "or site.yml to start it",
+        )
     if not cluster.holders:
         return _without_data(cluster)
     return _without_primary(cluster)
@@ -372,6 +270,7 @@ class _Cluster:
     declared: Declared
     seen: Mapping[str, Observation]
     intent: Intent
+    hosts: Collection[str] | None
 
     @classmethod
     def of(
@@ -379,13 +278,14 @@ class _Cluster:
         observations: Mapping[str, Observation | None],
         declared: Declared,
         intent: Intent,
+        hosts: Collection[str] | None,
     ) -> _Cluster:
-        found = ((member.name, observations.get(member.name)) for member in declared.members)
-        return cls(declared, {name: seen for name, seen in found if seen is not None}, intent)
+        found = ((name, observations.get(name)) for name in declared.names)
+        return cls(declared, {name: seen for name, seen in found if seen is not None}, intent, hosts)
 
     @property
     def unreachable(self) -> tuple[str, ...]:
-        return tuple(item.name for item in self.declared.members if item.name not in self.seen)
+        return tuple(name for name in self.declared.names if name not in self.seen)
 
     @property
     def holders(self) -> Mapping[str, Observation]:
@@ -399,10 +299,7 @@ class _Cluster:
         notes: Sequence[str] = (),
     ) -> Plan:
         """The plan for all members; those that couldn't be observed are held here and only here."""
-        members = tuple(
-            decide[member.name] if member.name in self.seen else _unreachable(member.name)
-            for member in self.declared.members
-        )
+        members = tuple(decide[name] if name in self.seen else self._unreachable(name) for name in self.declared.names)
         notes = (*notes, *self._notes(primary))
         live = primary is not None and self.seen[primary].state is State.PRIMARY
         whole = all(member.action is Action.NONE for member in members)
@@ -415,8 +312,20 @@ class _Cluster:
             degraded=not whole or bool(problems) or self._not_redundant(primary),
         )
 
+    def _unreachable(self, name: str) -> MemberPlan:
+        return MemberPlan(
+            name,
+            Action.HOLD,
+            f"{name} can't be reached: bring it back (or take it out of the inventory) and run "
+            f"{self.intent.playbook} again",
+        )
+
     def _not_redundant(self, primary: str | None) -> bool:
-        return self._not_synchronous(primary) or any(o.replay_paused for o in self.seen.values())
+        return (
+            self._not_synchronous(primary)
+            or self._cannot_start_again(primary)
+            or any(o.replay_paused for o in self.seen.values())
+        )
 
     def _not_synchronous(self, primary: str | None) -> bool:
         """Whether commits are acknowledged without a standby although the inventory wants one."""
@@ -429,58 +338,84 @@ class _Cluster:
             and not self.seen[primary].synchronous_standby_names
         )
 
+    def _cannot_start_again(self, primary: str | None) -> bool:
+        """Whether the live primary would be kept from starting once its host was rebooted."""
+        return primary is not None and self.seen[primary].state is State.PRIMARY and self.seen[primary].fenced
+
     def _notes(self, primary: str | None) -> Iterable[str]:
         expected = self.declared.primary.name
         if primary is not None and primary != expected:
-            yield (
-                f"the primary is {primary}, the inventory says {expected}: move {primary} to "
-                f"[pg_primary] and {expected} to [pg_replica], or run switchover.yml to go back"
-            )
+            yield moved(primary, expected)
         if self._not_synchronous(primary):
             yield (
                 f"{primary} acknowledges commits without waiting for a standby "
                 "(synchronous_standby_names is empty), the inventory says "
                 f"{self.declared.synchronous.value}"
             )
+        if primary is not None and self._cannot_start_again(primary):
+            yield (
+                f"{primary} is the primary, but a fence marker keeps it from starting again "
+                f"({self.seen[primary].fenced_reason or 'no reason given'}): remove the file that ends in "
+                ".fenced from /var/lib/postgresql there"
+            )
         for name, seen in self.seen.items():
             if seen.replay_paused:
                 yield f"replay is paused on {name}: SELECT pg_wal_replay_resume() lets it go on"
 
 
-def _two_primaries(cluster: _Cluster, primaries: Sequence[str]) -> Plan:
-    seen = {name: cluster.seen[name] for name in primaries}
-    identifiers = {name: observed.system_identifier for name, observed in seen.items()}
-    if len(set(identifiers.values())) > 1:
-        facts = "; ".join(f"{name}: system identifier {identifier}" for name, identifier in identifiers.items())
-        verdict = "they belong to different clusters. Correct the inventory, or stop the one that doesn't belong here"
-    else:
-        facts = "; ".join(f"{name}: {_history(observed)}" for name, observed in seen.items())
-        ahead = max(seen, key=lambda name: seen[name].history)
-        alone = [observed.history for observed in seen.values()].count(seen[ahead].history) == 1
-        verdict = (
-            f"{f'{ahead} is ahead' if alone else 'none of them is ahead'}. Stop PostgreSQL on the one to give up, "
-            "then run rejoin.yml for it"
-        )
-    problem = f"{len(primaries)} primaries accept writes, expected one ({facts}); {verdict}"
+def moved(primary: str, declared: str) -> str:
+    """The note on a primary that is not the one of the inventory."""
+    return (
+        f"{primary} is the primary, the inventory says {declared}: in the inventory, put {primary} into pg_primary "
+        f"and {declared} into pg_replica, or go back with switchover.yml -e switchover_to={declared}"
+    )
+
+
+def _refuse_all(cluster: _Cluster, problem: str) -> Plan:
     return cluster.finish(
         {name: MemberPlan(name, Action.REFUSE, problem) for name in cluster.seen},
         problems=[problem],
     )
 
 
+def _kept(cluster: _Cluster, primaries: Sequence[str]) -> str | None:
+    """Which of several primaries stays one, because the operator named the others and they are older."""
+    kept = [name for name in primaries if name not in (cluster.hosts or ())]
+    if cluster.intent is not Intent.REJOIN or len(kept) != 1:
+        return None
+    right = cluster.seen[kept[0]]
+    older = all(
+        (seen.system_identifier, seen.version) == (right.system_identifier, right.version)
+        and seen.timeline < right.timeline
+        for name, seen in cluster.seen.items()
+        if name in primaries and name != kept[0]
+    )
+    return kept[0] if older and right.accepts_connections else None
+
+
 def _with_primary(cluster: _Cluster, primary: str) -> Plan:
-    decide = {name: _beside_primary(cluster, name, primary) for name in cluster.seen}
-    seen = cluster.seen[primary]
-    if seen.accepts_connections:
-        decide[primary] = MemberPlan(primary, Action.NONE, "the live primary")
-    else:
+    decide = {name: _if_named(cluster, _beside_primary(cluster, name, primary)) for name in cluster.seen}
+    if not cluster.seen[primary].accepts_connections:
         decide[primary] = MemberPlan(
             primary,
             Action.HOLD,
             f"{primary} runs as the primary but doesn't answer: it is starting, frozen or "
-            "overloaded; read its journal and run site.yml again, or run failover.yml if it is lost",
+            f"overloaded; read its journal and run {cluster.intent.playbook} again, or run failover.yml if it is lost",
         )
-    return cluster.finish(decide, primary)
+    else:
+        decide[primary] = MemberPlan(primary, Action.NONE, "the live primary")
+    named = primary in (cluster.hosts or ())
+    return cluster.finish(decide, primary, notes=[f"{primary} was named, but it is the live primary"] if named else ())
+
+
+def _if_named(cluster: _Cluster, member: MemberPlan) -> MemberPlan:
+    """``member``, left as it is when the operator named others."""
+    if cluster.hosts is None or member.name in cluster.hosts:
+        return member
+    if member.action not in (Action.CLONE, Action.FOLLOW, Action.REJOIN):
+        return member
+    named = listed(list(cluster.hosts))
+    return MemberPlan(member.name, Action.HOLD, f"{member.reason}; left as it is, for only {named} was named")
 
 
 def _without_data(cluster: _Cluster) -> Plan:
@@ -489,18 +424,15 @@ def _without_data(cluster: _Cluster) -> Plan:
     halves = [name for name, seen in cluster.seen.items() if seen.clone_in_progress]
     if halves:
         # A clone has a source: somebody was a primary, and its data is not where it was.
-        problem = (
-            f"{_names(halves)} holds the left-over of an interrupted clone, so a primary existed, "
+        return _refuse_all(
+            cluster,
+            f"{listed(halves)} holds the left-over of an interrupted clone, so a primary existed, "
             "but no member holds its data. Bring that data back; or, if the cluster is really to be "
-            "made anew, remove the directory that ends in .cloning there and run site.yml again"
-        )
-        return cluster.finish(
-            {name: MemberPlan(name, Action.REFUSE, problem) for name in cluster.seen},
-            problems=[problem],
+            "made anew, remove the directory that ends in .cloning there and run site.yml again",
         )
     if cluster.unreachable:
         reason = (
-            f"not initialised, because {_names(cluster.unreachable)} can't be reached and may hold "
+            f"not initialised, because {listed(cluster.unreachable)} can't be reached and may hold "
             "the database: bring it back (or take it out of the inventory) and run site.yml again"
         )
         return cluster.finish({n: MemberPlan(n, Action.HOLD, reason) for n in cluster.seen})
@@ -530,12 +462,14 @@ def _without_primary(cluster: _Cluster) -> Plan:
     rivals = [n for n, o in stopped.items() if o.timeline == stopped[primary].timeline]
     if len(rivals) > 1:
         ahead = max(rivals, key=lambda name: stopped[name].history)
-        facts = "; ".join(f"{name}: {_history(stopped[name])}" for name in rivals)
+        facts = "; ".join(f"{name}: {history_of(stopped[name])}" for name in rivals)
+        version = stopped[ahead].version
         return _stand_still(
             cluster,
-            f"{_names(rivals)} are stopped and each would start as a primary on the same timeline "
-            f"({facts}); {ahead} shows the furthest position. Start the right one by hand, then run "
-            "rejoin.yml for the other",
+            f"{listed(rivals)} are stopped and each would start as a primary on the same timeline "
+            f"({facts}); {ahead} shows the furthest position. Start the right one by hand (as root there: "
+            f"'echo by hand > /run/postgresql/{version}-main.start; systemctl start postgresql@{version}-main'), "
+            "then run rejoin.yml -e rejoin_hosts= with the name of the other",
         )
     obstacle = _obstacle_to_start(cluster, primary)
     if obstacle is not None:
@@ -550,14 +484,15 @@ def _without_primary(cluster: _Cluster) -> Plan:
 def _only_standbys(cluster: _Cluster) -> Plan:
     if cluster.unreachable:
         reason = (
-            f"left alone, because no primary was found and {_names(cluster.unreachable)} can't be "
+            f"left alone, because no primary was found and {listed(cluster.unreachable)} can't be "
             "reached: bring it back and run site.yml again, or run failover.yml if it is lost"
         )
         return cluster.finish({n: MemberPlan(n, Action.HOLD, reason) for n in cluster.seen})
     return _stand_still(
         cluster,
-        f"no member is a primary or could start as one; {_names(list(cluster.holders))} hold the "
-        "data as standbys. Run failover.yml to promote the one that holds the most",
+        f"no member is a primary or could start as one; {listed(list(cluster.holders))} hold the "
+        "data as standbys. Run switchover.yml again if one was interrupted, else failover.yml: each promotes the one "
+        "that holds the most",
     )
 
 
@@ -571,7 +506,10 @@ def _stand_still(cluster: _Cluster, problem: str) -> Plan:
 
 
 def _obstacle_to_start(cluster: _Cluster, primary: str) -> MemberPlan | None:
-    """Why the stopped ``primary`` must not be started, or None when it may be."""
+    """Why the stopped ``primary`` must not be started, or None when it may be.
+
+    Never less strict than the guard on its host, which asks the same when nobody gave permission.
+    """
     mine = cluster.seen[primary]
     later = [n for n, o in cluster.holders.items() if o.timeline > mine.timeline]
     if later:
@@ -582,31 +520,52 @@ def _obstacle_to_start(cluster: _Cluster, primary: str) -> MemberPlan | None:
             return MemberPlan(
                 primary,
                 Action.HOLD,
-                f"{told}, whose primary may be {_names(cluster.unreachable)}, which can't be "
+                f"{told}, whose primary may be {listed(cluster.unreachable)}, which can't be "
                 "reached: bring it back and run site.yml again, or run failover.yml if it is lost",
             )
         return MemberPlan(primary, Action.REFUSE, f"{told}. Run failover.yml")
-    if mine.fenced:
+    if mine.has_fence_marker:
         return MemberPlan(
             primary,
             Action.HOLD,
             f"not started: it is fenced ({mine.fenced_reason or 'no reason given'}). Run "
             "failover.yml to finish a failover, or rejoin.yml to bring it back",
         )
-    vouchers = [
-        name
-        for name, seen in cluster.seen.items()
-        if seen.is_standby and seen.timeline == mine.timeline and _is_upstream(seen, cluster.declared.member(primary))
-    ]
-    if cluster.unreachable and not vouchers:
+    standbys = {name: seen for name, seen in cluster.seen.items() if seen.is_standby}
+    for name, seen in standbys.items():
+        lacking = divergence(seen, mine, primary) if seen.timeline == mine.timeline else None
+        if lacking is not None:
+            # A primary that lacks what a standby was given lost it with its host's disk, or is a copy.
+            return MemberPlan(
+                primary,
+                Action.REFUSE,
+                f"not started: what {name} holds would be given up: {lacking}. Run failover.yml to promote the "
+                "standby that holds the most",
+            )
+    followed = {
+        name: [other for other, seen in standbys.items() if _follows(cluster, seen, name)]
+        for name in cluster.declared.names
+    }
+    vouchers = [name for name in followed[primary] if standbys[name].timeline == mine.timeline]
+    suspects = [name for name in cluster.unreachable if followed[name]]
+    if suspects or (cluster.unreachable and not vouchers):
+        evidence = (
+            f"{listed(followed[suspects[0]])} follows it"
+            if suspects
+            else f"no standby that was observed follows {primary}"
+        )
         return MemberPlan(
             primary,
             Action.HOLD,
-            f"not started, because {_names(cluster.unreachable)} can't be reached and may have been "
-            f"promoted, and no standby that was observed follows {primary}: bring it back and run "
+            f"not started, because {listed(suspects or cluster.unreachable)} can't be reached and may have been "
+            f"promoted, and {evidence}: bring it back and run "
             "site.yml again, or run failover.yml if it is lost",
         )
     return None
+
+
+def _follows(cluster: _Cluster, seen: Observation, name: str) -> bool:
+    return is_upstream(seen, cluster.declared.member(name))
 
 
 def _beside_primary(cluster: _Cluster, name: str, primary: str) -> MemberPlan:
@@ -634,37 +593,32 @@ def _beside_primary(cluster: _Cluster, name: str, primary: str) -> MemberPlan:
             f"primary {primary}: {primary} may be an old primary. Find the primary of timeline "
             f"{mine.timeline}, or run failover.yml",
         )
+    if mine.state is State.PRIMARY:
+        older = f"it accepts writes on timeline {mine.timeline}, but {primary} is the primary of the later timeline"
+        return _rejoin(cluster, name, primary, f"{older} {upstream.timeline}")
     if mine.is_stopped_primary:
-        gone = f"it is a stopped old primary, {primary} is the primary now"
-        return _rejoin(cluster, name, primary, gone)
-    divergence = _divergence(mine, upstream, primary)
-    if divergence is not None:
-        return _rejoin(cluster, name, primary, divergence)
+        return _rejoin(cluster, name, primary, f"it is a stopped old primary, {primary} is the primary now")
+    reason = divergence(mine, upstream, primary) or _missing_wal(name, mine, upstream, primary)
+    if reason is None and mine.has_fence_marker:
+        reason = f"it is a standby, but still fenced ({mine.fenced_reason or 'no reason given'})"
+    if reason is not None:
+        return _rejoin(cluster, name, primary, reason)
     return _follow(cluster, name, primary)
 
 
-def _divergence(mine: Observation, upstream: Observation, primary: str) -> str | None:
-    """How a standby's history differs from the primary's, or None when it is a part of it."""
-    if mine.timeline < upstream.timeline:
-        fork = upstream.fork_from(mine.timeline)
-        if fork is None:
-            return (
-                f"its timeline {mine.timeline} is not among the ancestors of timeline "
-                f"{upstream.timeline} of the primary {primary}"
-            )
-        if mine.position > fork:
-            return (
-                f"it holds timeline {mine.timeline} up to {mine.position}, the primary {primary} "
-                f"left that timeline at {fork}: what lies between exists nowhere else"
-            )
+def _missing_wal(name: str, mine: Observation, upstream: Observation, primary: str) -> str | None:
+    """Why a standby can't catch up any more with what its primary still has, or None when it can."""
+    if mine.streaming or not upstream.accepts_connections:
         return None
-    end = _end_of_history(upstream)
-    # While it streams it can't be ahead: it was merely observed a moment later.
-    if end is not None and mine.position > end and not mine.streaming:
-        return (
-            f"it holds timeline {mine.timeline} up to {mine.position}, the primary {primary} only "
-            f"up to {end}: {primary} may have been restored from an older copy"
-        )
+    if any(slot.name == slot_name(name) and slot.wal_status == "lost" for slot in upstream.slots):
+        return f"its slot on the primary {primary} is lost: it was away for too long"
+    if (
+        mine.state is State.STANDBY
+        and mine.lsn_exact
+        and upstream.oldest_lsn is not None
+        and mine.position < upstream.oldest_lsn
+    ):
+        return f"it stands at {mine.position}, the primary {primary} has nothing before {upstream.oldest_lsn} any more"
     return None
 
 
@@ -677,10 +631,38 @@ def _end_of_history(primary: Observation) -> Lsn | None:
     return Lsn(primary.current_lsn + SHUTDOWN_CHECKPOINT_BYTES) if primary.clean_shutdown else None
 
 
+def _another_branch(mine: Observation, other: Observation) -> bool:
+    """Whether two instances on timelines of one number got there by two promotions.
+
+    A promoted standby takes the next number that it knows of; one that never heard of the first
+    promotion takes the same again.
+    """
+    mine_history, others_history = mine.timeline_history, other.timeline_history
+    same_number = mine.timeline == other.timeline
+    return same_number and bool(mine_history and others_history) and mine_history != others_history
+
+
 def _rejoin(cluster: _Cluster, name: str, primary: str, reason: str) -> MemberPlan:
-    """Coming back may cost history, so converging never does it: the operator asks for it."""
+    """Coming back may cost history, so converging never does it: the operator asks for it.
+
+    A later timeline shows that the others were chosen over it. On the same timeline nothing shows
+    which of the two is right, so the operator names the one that gives up what only it holds.
+    """
+    mine, upstream = cluster.seen[name], cluster.seen[primary]
+    by_name = mine.timeline == upstream.timeline and (
+        mine.is_stopped_primary or divergence(mine, upstream, primary) is not None
+    )
     if cluster.intent is Intent.CONVERGE:
-        return MemberPlan(name, Action.REFUSE, f"{reason}. Run rejoin.yml for {name}")
+        return MemberPlan(name, Action.HOLD, f"{reason}. Run rejoin.yml{f' -e rejoin_hosts={name}' if by_name else ''}")
+    if by_name and name not in (cluster.hosts or ()):
+        return MemberPlan(
+            name,
+            Action.HOLD,
+            f"{reason}. Find out which of the two holds the right data; to give up what only {name} holds, run "
+            f"rejoin.yml -e rejoin_hosts={name}",
+        )
+    if _silent(cluster, primary):
+        return _wait_for(cluster, name, primary, reason)
     return MemberPlan(name, Action.REJOIN, reason, primary)
 
 
@@ -690,24 +672,21 @@ def _silent(cluster: _Cluster, primary: str) -> bool:
     return source.state is State.PRIMARY and not source.accepts_connections
 
 
-def _wait_for(name: str, primary: str, reason: str) -> MemberPlan:
-    return MemberPlan(
-        name,
-        Action.HOLD,
-        f"{reason}, but the primary {primary} doesn't answer: run site.yml again once it does",
-    )
+def _wait_for(cluster: _Cluster, name: str, primary: str, reason: str) -> MemberPlan:
+    again = f"run {cluster.intent.playbook} again once it does"
+    return MemberPlan(name, Action.HOLD, f"{reason}, but the primary {primary} doesn't answer: {again}")
 
 
 def _clone(cluster: _Cluster, name: str, primary: str) -> MemberPlan:
     if _silent(cluster, primary):
-        return _wait_for(name, primary, "it holds no database")
+        return _wait_for(cluster, name, primary, "it holds no database")
     again = ", after an interrupted clone" if cluster.seen[name].clone_in_progress else ""
     return MemberPlan(name, Action.CLONE, f"it holds no database{again}", primary)
 
 
 def _follow(cluster: _Cluster, name: str, primary: str) -> MemberPlan:
     mine, member = cluster.seen[name], cluster.declared.member(primary)
-    right = _is_upstream(mine, member)
+    right = is_upstream(mine, member)
     if mine.upstream is not None and mine.upstream.slot != slot_name(name):
         reason = f"its slot is {mine.upstream.slot}, expected {slot_name(name)}"
     elif not right:
@@ -720,52 +699,5 @@ def _follow(cluster: _Cluster, name: str, primary: str) -> MemberPlan:
     else:
         reason = f"it doesn't stream from {primary} at the moment"
     if _silent(cluster, primary):
-        return _wait_for(name, primary, reason)
+        return _wait_for(cluster, name, primary, reason)
     return MemberPlan(name, Action.FOLLOW, reason, primary)
-
-
-def _is_upstream(standby: Observation, member: Member) -> bool:
-    """Whether ``standby`` is told to stream from ``member``."""
-    told = standby.upstream
-    if told is None or told.port != member.port:
-        return False
-    if told.address is not None:
-        return told.address == member.address
-    return told.host in (member.name, member.address)
-
-
-def _unreachable(name: str) -> MemberPlan:
-    return MemberPlan(
-        name,
-        Action.HOLD,
-        f"{name} can't be reached: bring it back (or take it out of the inventory) and run site.yml again",
-    )
-
-
-def _history(seen: Observation) -> str:
-    return f"timeline {seen.timeline} at {seen.position}"
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
-
-
-def _lsn(value: Any) -> Lsn | None:
-    return None if value is None else Lsn.parse(str(value))
-
-
-def _with_lsns(item: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {**item, **{key: _lsn(item.get(key)) for key in keys}}
-
-
-def _plain(value: Any) -> Any:
-    """``value`` with nothing in it but what JSON knows."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Lsn):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -75,6 +75,16 @@ class Instance:
         return self.state_directory / f"{self.version}-{self.cluster}.fenced"
 
     @property
+    def held_file(self) -> Path:
+        """There while the guard doesn't let the instance start; it holds the reason."""
+        return self.state_directory / f"{self.version}-{self.cluster}.held"
+
+    @property
+    def start_file(self) -> Path:
+        """Permits the next start to happen without the guard asking anybody; it holds who permits it."""
+        return self.socket_directory / f"{self.version}-{self.cluster}.start"
+
+    @property
     def staging(self) -> Path:
         """Where a clone is made, before it is renamed into place whole."""
         return self.data_directory.with_name(f"{self.data_directory.name}.cloning")
@@ -92,6 +102,26 @@ class Instance:
         return str(self.binaries / str(version or self.version) / "bin" / name)
 
 
+def version_there(cluster: str = "main", state_directory: Path = Path("/var/lib/postgresql")) -> int | None:
+    """The major version of the instance that is there, None if none is.
+
+    A major upgrade leaves the old data directory beside the new one: what runs counts most, then
+    what holds data, then the later version.
+    """
+
+    def rank(version: int) -> tuple[bool, bool, int]:
+        data = state_directory / str(version) / cluster
+        return running_postmaster(data) is not None, not is_empty(data), version
+
+    versions = {
+        int(path.parent.name)
+        for name in (cluster, f"{cluster}.cloning")
+        for path in state_directory.glob(f"*/{name}")
+        if path.parent.name.isdigit() and path.is_dir() and not is_empty(path)
+    }
+    return max(versions, key=rank, default=None)
+
+
 def as_postgres(*argv: str, bound: float | None = None) -> list[str]:
     """``argv`` run as the operating system user postgres, for ``bound`` seconds at most.
 
@@ -103,6 +133,12 @@ def as_postgres(*argv: str, bound: float | None = None) -> list[str]:
 
 # One document, so that one call sees everything at one moment. What fails on a primary or on a
 # standby stands behind CASE. Works on PostgreSQL 15 and later.
+#
+# A standby that was restarted replays what it had received before it asks for more; until then it
+# doesn't know how far that goes (pg_last_wal_receive_lsn() is null). It has come to the end once
+# its startup process asked for a stream, or waits to look again
+# (https://www.postgresql.org/docs/current/monitoring-stats.html#WAIT-EVENT-TIMEOUT-TABLE). This is
+# looked at before the positions: the other way round they could be older than the verdict on them.
 OBSERVATION_SQL = """
 SELECT json_build_object(
   'in_recovery', pg_is_in_recovery(),
@@ -111,6 +147,9 @@ SELECT json_build_object(
   'current_lsn', CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END,
   'insert_timeline', CASE WHEN NOT pg_is_in_recovery() THEN
       ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END,
+  'lsn_exact', NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() IS NOT NULL
+      OR EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup'
+          AND wait_event IN ('RecoveryRetrieveRetryInterval', 'RecoveryWalStream')),
   'received_timeline', (SELECT received_tli FROM pg_stat_wal_receiver),
   'received_lsn', CASE WHEN pg_is_in_recovery() THEN
       greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) END,
@@ -124,6 +163,8 @@ SELECT json_build_object(
       WHEN pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn()
            AND EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') THEN 0
       ELSE round(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 3) END,
+  'oldest_segment', CASE WHEN NOT pg_is_in_recovery() THEN
+      (SELECT min(substr(name, 9)) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') END,
   'primary_conninfo', current_setting('primary_conninfo'),
   'primary_slot_name', current_setting('primary_slot_name'),
   'synchronous_standby_names', current_setting('synchronous_standby_names'),
@@ -193,11 +234,15 @@ def _observe(instance: Instance, run: Runner) -> Observation:
         Lsn.parse(control["Latest checkpoint location"]),
         Lsn.parse(control["Minimum recovery ending location"]),
     )
+    segment_size = int(control["Bytes per WAL segment"])
     standby_signal = (instance.data_directory / "standby.signal").exists()
     postmaster = running_postmaster(instance.data_directory)
+    # A primary that is about to hand over has the file already, and accepts writes until it stops.
+    writes = control["Database cluster state"] in ("in production", "shutting down")
+    standby = standby_signal and not (writes and postmaster is not None)
     seen = replace(
         seen,
-        state=State.STANDBY if standby_signal else State.PRIMARY,
+        state=State.STANDBY if standby else State.PRIMARY,
         version=version,
         system_identifier=control["Database system identifier"],
         timeline=timeline,
@@ -205,18 +250,22 @@ def _observe(instance: Instance, run: Runner) -> Observation:
         lsn_exact=False,
         upstream=configured_upstream(instance),
     )
-    if standby_signal:
+    if standby:
         seen = replace(seen, received_lsn=position, replayed_lsn=position)
     else:
         seen = replace(seen, current_lsn=position)
     if postmaster is None:
-        clean = control["Database cluster state"] in ("shut down", "shut down in recovery")
-        seen = replace(seen, state=State.STOPPED, clean_shutdown=clean)
+        # "in recovery" is how a standby stops. Without standby.signal it was made something else since.
+        clean = ("shut down", "shut down in recovery") if standby_signal else ("shut down",)
+        seen = replace(seen, state=State.STOPPED, clean_shutdown=control["Database cluster state"] in clean)
+        # What the guard decided at the last start is in force as long as it would start as a primary.
+        if instance.held_file.exists() and not (seen.fenced or standby_signal):
+            seen = replace(seen, fenced=True, fenced_reason=read_text(instance.held_file) or None, held=True)
     else:
         answer = _ask(instance, postmaster, run)
         seen = replace(seen, port=postmaster.port or instance.port)
-        seen = seen if answer is None else _with_answer(seen, answer)
-    return _with_timeline_from_wal(seen, instance.data_directory / "pg_wal", int(control["Bytes per WAL segment"]))
+        seen = seen if answer is None else _with_answer(seen, answer, segment_size)
+    return _with_timeline_from_wal(seen, instance.data_directory / "pg_wal", segment_size)
 
 
 def is_empty(directory: Path) -> bool:
@@ -328,7 +377,7 @@ def _ask(instance: Instance, postmaster: Postmaster, run: Runner) -> dict[str, A
     return None
 
 
-def _with_answer(seen: Observation, answer: Mapping[str, Any]) -> Observation:
+def _with_answer(seen: Observation, answer: Mapping[str, Any], segment_size: int) -> Observation:
     """``seen``, as known from its files, with what the server itself says."""
     copied = (
         "server_version",
@@ -336,6 +385,7 @@ def _with_answer(seen: Observation, answer: Mapping[str, Any]) -> Observation:
         "current_lsn",
         "received_lsn",
         "replayed_lsn",
+        "lsn_exact",
         "replay_paused",
         "lag_seconds",
         "replication",
@@ -346,6 +396,7 @@ def _with_answer(seen: Observation, answer: Mapping[str, Any]) -> Observation:
     standby = answer["in_recovery"]
     told = (seen.timeline, answer["received_timeline"]) if standby else (answer["insert_timeline"],)
     upstream = upstream_from(answer["primary_conninfo"] or "", answer["primary_slot_name"] or None)
+    oldest = answer["oldest_segment"] and _start_of_segment(answer["oldest_segment"], segment_size)
     return Observation.from_dict(
         {
             **seen.to_dict(),
@@ -355,10 +406,15 @@ def _with_answer(seen: Observation, answer: Mapping[str, Any]) -> Observation:
             "timeline_history": [],
             "upstream": upstream and vars(upstream),
             "streaming": _streams_from(upstream, answer["streams_from"]),
-            "lsn_exact": True,
+            "oldest_lsn": oldest and str(oldest),
             "accepts_connections": True,
         }
     )
+
+
+def _start_of_segment(segment: str, size: int) -> Lsn:
+    """Where a WAL file begins: the part of its name after the timeline, the file's size in bytes."""
+    return Lsn((int(segment[:8], 16) << 32) + int(segment[8:], 16) * size)
 
 
 def _streams_from(upstream: Upstream | None, sender: Mapping[str, Any] | None) -> bool:

@@ -25,13 +25,16 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import (
     Instance,
     Runner,
     as_postgres,
+    is_empty,
     observe,
     one_line,
     read_text,
     running_postmaster,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_standby_steps import (
+    NOTHING_LOST,
     Local,
+    Lost,
     Source,
     Step,
     Wanted,
@@ -64,15 +67,15 @@ class Standby:
     checkpoint: str = "fast"
     max_rate: str | None = None
 
+    def make(self) -> Outcome:
+        """Plan, and do it."""
+        plan = self.plan()
+        return Outcome.of(plan, self.apply(plan.steps))
+
     def plan(self, may_guess: bool = False) -> StandbyPlan:
         """What would be done; with ``may_guess`` also where the upstream can't be asked yet."""
         observed = observe(self.instance, self.run)
-        settings = read_text(self.instance.standby_conf)
-        local = Local(
-            settings=settings + "\n" if settings else "",
-            overridden=_cleaned_auto_conf(self.instance.data_directory) is not None,
-            enabled=self.run(["systemctl", "is-enabled", "--quiet", self.unit])[0] == 0,
-        )
+        local = self._look_around(observed)
         source, warnings = None, []
         if not is_settled(observed, self.wanted, local):
             try:
@@ -84,13 +87,31 @@ class Standby:
         steps = standby_steps(observed, self.wanted, local, source)
         return StandbyPlan(observed, local, steps, tuple(warnings))
 
+    def _look_around(self, observed: Observation) -> Local:
+        settings = read_text(self.instance.standby_conf)
+        left = [fork_directory(self.instance), replaced_directory(self.instance)]
+        left += [self.instance.staging] if observed.has_data else []
+        return Local(
+            settings=settings + "\n" if settings else "",
+            overridden=_cleaned_auto_conf(self.instance.data_directory) is not None,
+            enabled=self.run(["systemctl", "is-enabled", "--quiet", self.unit])[0] == 0,
+            fenced=self.instance.fence_file.exists(),
+            held=self.instance.held_file.exists(),
+            left_overs=any(path.exists() for path in left),
+        )
+
     def ask_source(self) -> Source:
         """What the upstream says of itself, over the connection that replication will use."""
         slot = self.wanted.upstream.slot
         out = self._on_upstream("IDENTIFY_SYSTEM", "SHOW server_version_num", f"READ_REPLICATION_SLOT {slot}")
         identity, version, position = (out.splitlines() + [""] * 3)[:3]
         identifier, timeline = identity.split("|")[:2]
-        found = int(version) // 10000
+        self._check_version(int(version) // 10000)
+        # "physical", and where the WAL it keeps begins: nowhere, once it lost that.
+        exists, lost = bool(position.strip("|")), position.rstrip("|") == "physical"
+        return Source(identifier, int(timeline), self.instance.version, slot_exists=exists, slot_lost=lost)
+
+    def _check_version(self, found: int) -> None:
         if found != self.instance.version:
             raise PgError(
                 f"the upstream runs PostgreSQL {found}, expected {self.instance.version}: a standby "
@@ -98,27 +119,38 @@ class Standby:
                 found=found,
                 expected=self.instance.version,
             )
-        return Source(identifier, int(timeline), found, slot_exists=bool(position.strip("|")))
 
     def _on_upstream(self, *commands: str) -> str:
-        conninfo = format_conninfo({**self.wanted.replication.conninfo, "replication": "true"})
+        """Commands of the replication protocol."""
+        return self._ask({"replication": "true"}, commands, self.instance.timeout + 5)
+
+    def _ask(self, how: Mapping[str, str], commands: Sequence[str], bound: float) -> str:
+        """What the upstream answers to ``commands``, in ``bound`` seconds at most."""
+        conninfo = format_conninfo({**self.wanted.replication.conninfo, **how})
         argv = [self.instance.binary("psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", conninfo]
         for command in commands:
             argv += ["-c", command]
-        rc, out, err = self.run(as_postgres(*argv, bound=self.instance.timeout + 5))
+        rc, out, err = self.run(as_postgres(*argv, bound=bound))
         if rc != 0:
             where = self.wanted.upstream
             raise PgError(
                 f"the upstream {where.host}:{where.port} can't be asked as "
                 f"{self.wanted.replication.user}: {one_line(err) or 'no answer in time'}. Expected: it "
-                "runs, pg_hba.conf has a replication line for this host, the password file and the "
-                "certificate are right",
+                f"runs, pg_hba.conf has a {'replication ' if 'replication' in how else ''}line for this host, the "
+                "password file and the certificate are right",
             )
         return out
 
     def apply(self, steps: Sequence[Step]) -> Observation:
         """Do ``steps``; what was observed after the last of them."""
-        do: Mapping[Step, Callable[[], object]] = {
+        do = self._ways()
+        for step in steps:
+            do[step]()
+        return observe(self.instance, self.run)
+
+    def _ways(self) -> Mapping[Step, Callable[[], object]]:
+        return {
+            Step.DROP_SLOT: lambda: self._on_upstream(f"DROP_REPLICATION_SLOT {self.wanted.upstream.slot}"),
             Step.CREATE_SLOT: self._create_slot,
             Step.DISCARD_LEFT_OVER: lambda: shutil.rmtree(self.instance.staging),
             Step.COPY: self._copy,
@@ -127,16 +159,15 @@ class Standby:
             Step.START: self._start,
             Step.RELOAD: self._reload,
             Step.WAIT: self._wait_until_streaming,
+            Step.UNFENCE: self._unfence,
+            Step.CLEAR: self._clear,
         }
-        for step in steps:
-            do[step]()
-        return observe(self.instance, self.run)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep a second run away, and wait for what an interrupted first one left running.
 
-        Its module may live on after the connection died, and its pg_basebackup after the module.
+        Its module may live on after the connection died, and what it started after the module.
         """
         with ExitStack() as held:
             # In this order: what the staging directory is can change until the first is ours.
@@ -145,6 +176,14 @@ class Standby:
                     fd = os.open(directory, os.O_RDONLY)
                     held.callback(os.close, fd)
                     self._lock(fd)
+            # What works on a fork locks this for itself, so it isn't kept.
+            work = fork_directory(self.instance)
+            if work.is_dir():
+                fd = os.open(work, os.O_RDONLY)
+                try:
+                    self._lock(fd)
+                finally:
+                    os.close(fd)
             yield
 
     def _lock(self, fd: int) -> None:
@@ -156,7 +195,7 @@ class Standby:
                 if time.monotonic() > deadline:
                     raise PgError(
                         f"an earlier run still works on {self.instance.data_directory} after "
-                        f"{self.timeout} s: wait until its pg_basebackup ends, then run again"
+                        f"{self.timeout} s: wait until its pg_basebackup, pg_rewind or postgres ends, then run again"
                     ) from None
                 time.sleep(POLL)
 
@@ -185,15 +224,34 @@ class Standby:
                 f"--dbname={format_conninfo(self.wanted.replication.conninfo)}",
             ),
         )
-        _clean_auto_conf(staging)
+        clean_auto_conf(staging)
         # Before the rename: without it the copy would start as a second primary.
         write_atomically(staging / "standby.signal", "", 0o600)
-        os.rename(staging, self.instance.data_directory)
-        _sync(self.instance.data_directory.parent)
+        self._put_in_place(staging)
+
+    def _put_in_place(self, whole: Path) -> None:
+        """Give ``whole`` the name of the data directory; what has it now is kept beside it until the end."""
+        directory, replaced = self.instance.data_directory, replaced_directory(self.instance)
+        if not is_empty(directory):
+            if replaced.exists():
+                shutil.rmtree(replaced)
+            os.rename(directory, replaced)
+        os.rename(whole, directory)
+        sync(directory.parent)
+
+    def _unfence(self) -> None:
+        for file in (self.instance.fence_file, self.instance.held_file):
+            file.unlink(missing_ok=True)
+        sync(self.instance.state_directory)
+
+    def _clear(self) -> None:
+        for path in (fork_directory(self.instance), replaced_directory(self.instance), self.instance.staging):
+            if path.exists():
+                shutil.rmtree(path)
 
     def _configure(self) -> None:
         write_atomically(self.instance.standby_conf, self.wanted.settings, 0o640)
-        _clean_auto_conf(self.instance.data_directory)
+        clean_auto_conf(self.instance.data_directory)
 
     def _start(self) -> None:
         # Debian's unit stays "active" when a start failed, and "start" would then do nothing. No
@@ -246,11 +304,39 @@ class StandbyPlan:
     local: Local
     steps: tuple[Step, ...]
     warnings: tuple[str, ...] = ()
+    reason: str | None = None
+    lost: Lost = NOTHING_LOST
 
     @property
     def actions(self) -> list[str]:
         """The steps that change something."""
         return [step.value for step in self.steps if step is not Step.WAIT]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: its (first) plan, what was observed at the end, what was done on the way there."""
+
+    plan: StandbyPlan
+    observed: Observation
+    actions: Sequence[str]
+    warnings: Sequence[str]
+    lost: Lost
+
+    @classmethod
+    def of(cls, plan: StandbyPlan, observed: Observation | None = None) -> Outcome:
+        """What comes of ``plan``, if it was (or would be) carried out as it is."""
+        return cls(plan, observed or plan.observed, plan.actions, plan.warnings, plan.lost)
+
+
+def fork_directory(instance: Instance) -> Path:
+    """What a rejoin needs to know if it is interrupted. Beside the data directory, for that may be replaced."""
+    return instance.data_directory.with_name(f"{instance.data_directory.name}.fork")
+
+
+def replaced_directory(instance: Instance) -> Path:
+    """Where an old data directory stays until the copy that took its place streams."""
+    return instance.data_directory.with_name(f"{instance.data_directory.name}.replaced")
 
 
 def as_diff(standby: Standby, plan: StandbyPlan) -> list[dict[str, str]]:
@@ -284,7 +370,7 @@ def _cleaned_auto_conf(directory: Path) -> str | None:
     return without_settings(read_text(directory / "postgresql.auto.conf"), NOT_OURS)
 
 
-def _clean_auto_conf(directory: Path) -> None:
+def clean_auto_conf(directory: Path) -> None:
     """Take away what would win over the settings file."""
     text = _cleaned_auto_conf(directory)
     if text is not None:
@@ -301,10 +387,10 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
     fd = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -520,7 +520,7 @@ class _Stack:
 
     def plan_notes(self) -> Iterator[str]:
         """Notes of the plan, but for those that are problems here."""
-        mine = ("acknowledges commits without", "replay is paused on")
+        mine = ("acknowledges commits without", "replay is paused on", "a fence marker keeps it")
         yield from (note for note in self._plan["notes"] if not any(words in note for words in mine))
 
     def _instance_problems(self, name: str, seen: Data, client: Data, slot: str | None) -> Iterator[str]:
@@ -531,7 +531,9 @@ class _Stack:
             )
             return
         if seen.get("fenced"):
-            yield f"{name} is fenced ({seen.get('fenced_reason') or 'no reason given'}): {self._advice(name)}"
+            # Whole: the guard says which members it could not ask, and why.
+            why = " ".join(str(seen.get("fenced_reason") or "no reason given").split()).rstrip(".")
+            yield f"{name} is fenced ({why}): {self._unfence(name)}"
         if name in self.primaries:
             if not seen.get("accepts_connections"):
                 yield f"the primary {name} runs but doesn't answer: {self._advice(name)}"
@@ -545,6 +547,9 @@ class _Stack:
             return
         if not seen.get("streaming") or not client:
             yield f"{name} doesn't stream from the primary {self.primary}: {self._advice(name)}"
+            if slot == "lost":
+                # That is why it doesn't, and what the advice is about.
+                return
         elif client["state"] != "streaming":
             yield f"{name} is not streaming yet ({client['state']}): it is catching up, look again in a minute"
         else:
@@ -566,8 +571,8 @@ class _Stack:
         wanted = self._topology["slots"][name]
         if slot == "lost":
             yield (
-                f"the replication slot {wanted} of {name} on {self.primary} is lost: {name} was away for too long "
-                "and needs a fresh copy. Stop PostgreSQL there, move its data directory away and run site.yml"
+                f"the replication slot {wanted} of {name} on {self.primary} is lost: {name} was away for too long. Run "
+                "rejoin.yml"
             )
         elif slot == "unreserved":
             yield (
@@ -585,6 +590,16 @@ class _Stack:
         if decided.get("action") in ("bootstrap", "start", "clone", "follow", "rejoin"):
             return f"{decided['reason']}. Run site.yml"
         return f"run site.yml; if that doesn't help, read 'journalctl -u postgresql@*' on {name}"
+
+    def _unfence(self, name: str) -> str:
+        """What takes a fence away."""
+        if name in self.primaries:
+            # Whoever promoted it has shown that it may be the primary; its host's next boot doesn't know.
+            return (
+                "it serves, but would not start again. Remove the file that ends in .fenced from /var/lib/postgresql "
+                "there"
+            )
+        return self._advice(name)
 
     def _way_out(self) -> str:
         for problem in self._plan["problems"]:

@@ -123,7 +123,7 @@ def _replica(item: Replica) -> _Row:
 
 def _instance(item: Instance, status: Status) -> _Row:
     role = item.role if item.reachable else "unreachable"
-    if item.fenced:
+    if item.fenced and item.role not in ("primary", "standby"):
         role = "fenced"
     elif item.reachable and item.role == "standby" and item.upstream:
         role = f"standby of {item.upstream}"

@@ -88,6 +88,27 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
             "writes. Default any_1 with two or more standbys; a cluster of two must choose."
         ),
     },
+    "pg_unattended_start": {
+        "type": "str",
+        "choices": ["vouched", "always"],
+        "default": "vouched",
+        "description": (
+            "Whether a primary starts at boot, or after a crash, when none of its standbys can be asked. "
+            "vouched: it stays down until one of them runs and follows it, or somebody decides; after a power cut "
+            "that only the primary survived there is no service, and never a second primary. always: it starts, "
+            "and there is service again; but if a standby was promoted while it was down, it takes writes beside "
+            "the new primary until it sees it, and these are lost. Either way it stays down while a peer shows "
+            "that another one took over."
+        ),
+    },
+    "pg_contact_timeout": {
+        "type": "int",
+        "default": 3,
+        "description": (
+            "Seconds that failover.yml, switchover.yml and rejoin.yml wait for a host that doesn't answer. "
+            "A lost primary costs a failover that much."
+        ),
+    },
 }
 
 #: Debian releases that the roles are tested on, with their version of PostgreSQL.
@@ -98,6 +119,14 @@ HOST_OPTIONS: dict[str, dict[str, Any]] = {
     "site_address": {
         "type": "str",
         "description": "IP address the other hosts reach this one at. Default: ansible_host, if that is an address.",
+    },
+    "pg_fence_command": {
+        "type": "str",
+        "description": (
+            "Command that failover.yml runs on the controller when this PostgreSQL host is lost and can't be "
+            "reached. It must end with 0 only when the host is off, or cut off from every client. Default: none, "
+            "and the operator is asked for their word."
+        ),
     },
 }
 
@@ -170,16 +199,12 @@ class Topology:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for playbooks, with what follows from the declared site already worked out."""
         data = dataclasses.asdict(self)
-        data["cluster"] = {
-            "members": data["members"],
-            "synchronous": self.synchronous,
-        }
+        data |= _cluster_facts(self.members, self.synchronous)
         data["hba"] = [dataclasses.asdict(rule) for rule in hba_rules(self)]
         data["database_services"] = {
             host: {"write": write_service(self), "read": read_service(self, turn)}
             for turn, host in enumerate(dict.fromkeys(replica.host for replica in self.replicas))
         }
-        data["slots"] = {member.name: member.slot for member in self.members}
         data["priorities"] = {host.name: 100 - 10 * place for place, host in enumerate(self.load_balancers)}
         data["storage_addresses"] = list(
             dict.fromkeys(
@@ -187,10 +212,6 @@ class Topology:
                 + [self.hosts[name].address for name in self.storage_clients]
             )
         )
-        data["peers"] = {
-            member.name: [dataclasses.asdict(peer) for peer in self.members if peer is not member]
-            for member in self.members
-        }
         data["replicas_by_host"] = {
             host: [dataclasses.asdict(replica) for replica in self.replicas if replica.host == host]
             for host in dict.fromkeys(replica.host for replica in self.replicas)
@@ -241,15 +262,9 @@ def topology(
     settings, conflicts = _site_settings(names, hostvars)
     problems += conflicts
 
-    replicas_declared = members_of["pg_replica"]
-    port = settings["pg_port"]
-    members = tuple(
-        Member(name, hosts[name].address, port, role, slot_name(name))
-        for group, role in (("pg_primary", "primary"), ("pg_replica", "replica"))
-        for name in members_of[group]
-    )
-    problems += _cluster_problems(members_of["pg_primary"], replicas_declared, members)
-    synchronous, choice = _synchronous(settings["pg_synchronous"], len(replicas_declared))
+    members = _members(members_of, hosts, settings)
+    problems += _cluster_problems(members_of["pg_primary"], members_of["pg_replica"], members)
+    synchronous, choice = _synchronous(settings["pg_synchronous"], len(members_of["pg_replica"]))
     problems += choice
 
     replicas = tuple(_replicas(members_of["app_replicas"], hosts, hostvars))
@@ -272,6 +287,53 @@ def topology(
     )
 
 
+def cluster_facts(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The PostgreSQL members alone, as plain data: what a failover needs, whatever else the inventory gets wrong.
+
+    Keys as in ``Topology.to_dict`` (``problems``, ``settings``, ``hosts``, ``members``, ``cluster``, ``slots``,
+    ``peers``), and ``fence_commands``: the names of the members that have one.
+    """
+    members_of = {group: tuple(groups.get(group, ())) for group in ("pg_primary", "pg_replica")}
+    names = tuple(dict.fromkeys(host for found in members_of.values() for host in found))
+    hosts = {name: Host(name, _address(hostvars[name])) for name in names}
+    options = {name: spec for name, spec in SITE_OPTIONS.items() if name.startswith("pg_")}
+    settings, problems = _site_settings(names, hostvars, options)
+    # A host that was reached may be busy: the load that a lost primary leaves behind comes all at once.
+    settings["pg_answer_timeout"] = settings["pg_contact_timeout"] + 2
+    members = _members(members_of, hosts, settings)
+    synchronous, choice = _synchronous(settings["pg_synchronous"], len(members_of["pg_replica"]))
+    problems += _address_problems(hosts)
+    problems += _cluster_problems(members_of["pg_primary"], members_of["pg_replica"], members)
+    return {
+        "problems": [*problems, *choice],
+        "settings": settings,
+        "hosts": {name: dataclasses.asdict(host) for name, host in hosts.items()},
+        "members": [dataclasses.asdict(member) for member in members],
+        "fence_commands": [name for name in names if hostvars[name].get("pg_fence_command")],
+        **_cluster_facts(members, synchronous),
+    }
+
+
+def _members(
+    members_of: Mapping[str, Sequence[str]], hosts: Mapping[str, Host], settings: Mapping[str, Any]
+) -> tuple[Member, ...]:
+    return tuple(
+        Member(name, hosts[name].address, settings["pg_port"], role, slot_name(name))
+        for group, role in (("pg_primary", "primary"), ("pg_replica", "replica"))
+        for name in members_of[group]
+    )
+
+
+def _cluster_facts(members: Sequence[Member], synchronous: str) -> dict[str, Any]:
+    """What follows from the members for those who talk to them."""
+    plain = {member.name: dataclasses.asdict(member) for member in members}
+    return {
+        "cluster": {"members": list(plain.values()), "synchronous": synchronous},
+        "slots": {member.name: member.slot for member in members},
+        "peers": {name: [peer for other, peer in plain.items() if other != name] for name in plain},
+    }
+
+
 def hba_rules(site: Topology) -> Iterator[HbaRule]:
     """Who may connect to PostgreSQL: TLS and SCRAM only, one line per peer, nobody else.
 
@@ -279,7 +341,9 @@ def hba_rules(site: Topology) -> Iterator[HbaRule]:
     """
     yield HbaRule("local", "all", "postgres", "", "peer", "map=administrators")
     for member in site.members:
-        yield HbaRule("hostssl", "replication", "replication", host_network(member.address), "scram-sha-256")
+        # Not only to stream: members ask each other by SQL who is primary, and pg_rewind reads files by it.
+        for database in ("replication", "postgres"):
+            yield HbaRule("hostssl", database, "replication", host_network(member.address), "scram-sha-256")
     for host in dict.fromkeys((replica.host, replica.address) for replica in site.replicas):
         yield HbaRule(
             "hostssl",
@@ -346,10 +410,14 @@ def _address_problems(hosts: Mapping[str, Host]) -> Iterator[str]:
             yield f"{shared}: declared with the same address {address}. Give every host its own."
 
 
-def _site_settings(names: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+def _site_settings(
+    names: Sequence[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    options: Mapping[str, Mapping[str, Any]] = SITE_OPTIONS,
+) -> tuple[dict[str, Any], list[str]]:
     settings: dict[str, Any] = {}
     problems = []
-    for option, spec in SITE_OPTIONS.items():
+    for option, spec in options.items():
         if spec.get("no_log"):
             continue
         values = {name: hostvars[name][option] for name in names if option in hostvars.get(name, {})}

@@ -34,9 +34,12 @@ attributes:
     support: full
 options:
   version:
-    description: Major version of PostgreSQL.
+    description:
+      - Major version of PostgreSQL.
+      - By default that of the instance that is there under C(/var/lib/postgresql); of several, the one that runs, else
+        the latest with data. If there is none, RV(instance.state=absent), and RV(instance.version) is null.
+      - Required with O(data_directory) or O(config_directory).
     type: int
-    required: true
   cluster:
     description: Name of the cluster in Debian's sense.
     type: str
@@ -62,9 +65,8 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Observe the instance
+- name: Observe the instance that is there
   renfo.redundancy.pg_instance_info:
-    version: 17
   become: true
   register: pg_observed
 
@@ -110,7 +112,10 @@ instance:
       description: Position up to which a standby has replayed.
       type: str
     lsn_exact:
-      description: Whether the positions are exact; a stopped server may hold more than it shows.
+      description:
+        - Whether the positions are exact.
+        - A stopped server may hold more than it shows, and so may a restarted standby until it has replayed all that
+          it had received before.
       type: bool
     timeline_history:
       description: Ancestors of RV(instance.timeline), and the position where each was left.
@@ -213,12 +218,21 @@ instance:
     accepts_connections:
       description: Whether the server answered.
       type: bool
+    oldest_lsn:
+      description: Where the WAL begins that a running primary still has; null for others.
+      type: str
     fenced:
-      description: Whether the instance is kept from accepting writes.
+      description:
+        - Whether the instance is kept from starting as a primary, by a fence marker or by the guard.
       type: bool
     fenced_reason:
-      description: Why.
+      description: Why, and what to do about it where the guard says so.
       type: str
+    held:
+      description:
+        - Whether a stopped instance is fenced by nothing but what its guard decided at the last start. It asks again at
+          the next one.
+      type: bool
     clone_in_progress:
       description: Whether the left-over of an unfinished clone is there.
       type: bool
@@ -230,28 +244,43 @@ instance:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
+    Observation,
+    PgError,
+    State,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import (
     Instance,
-    PgError,
     observe,
+    version_there,
 )
+
+
+def look(module: AnsibleModule) -> Observation:
+    """The instance that the arguments describe, or that there is none."""
+    args = module.params
+    version = args["version"] or version_there(args["cluster"])
+    if version is None:
+        return Observation(State.ABSENT, port=args["port"])
+    # From "/", for postgres may not enter the directory that root came from.
+    return observe(Instance.of(**{**args, "version": version}), lambda argv: module.run_command(argv, cwd="/"))
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "version": {"type": "int", "required": True},
+            "version": {"type": "int"},
             "cluster": {"type": "str", "default": "main"},
             "data_directory": {"type": "path"},
             "config_directory": {"type": "path"},
             "port": {"type": "int", "default": 5432},
             "timeout": {"type": "int", "default": 5},
         },
+        required_by={"data_directory": ["version"], "config_directory": ["version"]},
         supports_check_mode=True,
     )
     try:
-        # From "/", for postgres may not enter the directory that root came from.
-        seen = observe(Instance.of(**module.params), lambda argv: module.run_command(argv, cwd="/"))
+        seen = look(module)
     except PgError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(changed=False, instance=seen.to_dict())

@@ -246,6 +246,9 @@ def settle(module, systemd):
                 systemd.run("systemctl", "restart" if step is Step.START else step.value, unit)
             except ServiceError as error:
                 raise ServiceError(f"{error}\nIts journal ends with:\n{systemd.journal(unit)}") from error
+        if planned[unit] and systemd.show(unit).get("ActiveState") in ("inactive", "failed"):
+            # A unit whose ExecCondition= says no is skipped, and systemctl calls that a success.
+            raise ServiceError(f"{unit} doesn't run.\nIts journal ends with:\n{systemd.journal(unit)}")
         if url:
             wait_ready(systemd, unit, url, params["ready_timeout"])
         if planned[unit] or units[unit].stamp is None or units[unit].stamp.invocation != units[unit].invocation:

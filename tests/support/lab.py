@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -48,6 +49,41 @@ class Play:
     def said(self) -> str:
         """The output with its line breaks and indentation folded, for looking a sentence up."""
         return re.sub(r"\s+", " ", self.output)
+
+
+class RunningPlay:
+    """A run of ansible-playbook that can be watched, and killed as by a power cut of the controller."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**environment, "PYTHONUNBUFFERED": "1"},
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        self._lines: list[str] = []
+
+    def wait_for_task(self, name: str) -> None:
+        """Until the task of that name begins; the test fails if it never does."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.append(line)
+            if line.startswith("TASK [") and name in line:
+                return
+        raise AssertionError(f"no task {name!r} in:\n{''.join(self._lines)}")
+
+    def kill(self) -> None:
+        """SIGKILL to the controller and everything it started, its SSH connections' masters excepted."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
+    def wait(self) -> int:
+        """Its exit code."""
+        self._lines.append(self._process.communicate(timeout=300)[0])
+        return self._process.returncode
 
 
 class Lab:
@@ -182,14 +218,27 @@ class Lab:
         *change* edits the groups (``{"pg_primary": {"hosts": {"pg1": {...}}}, ...}``) of a copy of it.
         """
         with inventory(change) as path:
-            command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(path)]
-            command += [str(ROOT / "playbooks" / playbook), *arguments]
-            if extra:
-                command += ["-e", json.dumps(extra)]
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=900, env=self._environment(), cwd=ROOT, check=False
+                self._command(path, playbook, arguments, extra),
+                capture_output=True,
+                text=True,
+                timeout=900,
+                env=self._environment(),
+                cwd=ROOT,
+                check=False,
             )
         return Play(done.returncode, done.stdout + done.stderr)
+
+    def start(self, playbook: str, *arguments: str, extra: Mapping[str, Any] | None = None) -> RunningPlay:
+        """The same in the background."""
+        return RunningPlay(self._command(INVENTORY, playbook, arguments, extra), self._environment())
+
+    def _command(
+        self, path: Path, playbook: str, arguments: Sequence[str], extra: Mapping[str, Any] | None
+    ) -> list[str]:
+        command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(path)]
+        command += [str(ROOT / "playbooks" / playbook), *arguments]
+        return command + (["-e", json.dumps(extra)] if extra else [])
 
     def module(self, host: str, name: str, arguments: Mapping[str, Any], check: bool = False) -> str:
         """What a module of the collection says on one host."""

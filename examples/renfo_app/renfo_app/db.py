@@ -10,6 +10,8 @@ answer again (a frozen host acknowledges packets and says nothing). So:
   again on a fresh one, which makes libpq look for the right server among all the hosts;
 * a watcher cuts the connection of an attempt that takes too long, which no TCP setting does for
   a host that is alive but frozen;
+* while no server is found, one thread of a pool looks for it and the others wait for what it finds:
+  a hundred threads that all try again would keep the hosts busy just when one of them takes over;
 * a COMMIT is believed only if it returned without a warning: PostgreSQL reports a commit that
   did not reach the synchronous standby as a success with a warning.
 """
@@ -119,6 +121,8 @@ class Pool:
         self._abandoned: list[str] = []
         self._waiting = 0
         self._failing = False
+        self._lost = False  # the last look for the server found none
+        self._looking = threading.Lock()
         self._watcher: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -138,7 +142,7 @@ class Pool:
             while True:
                 link: _Link | None = None
                 try:
-                    link = self._checkout()
+                    link = self._checkout(end)
                     result = self._attempt(link, work, end)
                     self._failing = False
                     return result
@@ -180,17 +184,42 @@ class Pool:
             with self._lock:
                 self._waiting -= 1
 
-    def _checkout(self) -> _Link:
+    def _checkout(self, end: float) -> _Link:
         while True:
             with self._lock:
                 link = self._idle.pop() if self._idle else None
             if link is None:
-                return self._connect()
+                return self._find(end)
             if not _stale(link):
                 return link
             _close(link)
 
+    def _find(self, end: float) -> _Link:
+        """Connect; while the server is lost, one thread after the other."""
+        if not self._lost:
+            return self._connect()
+        if not self._looking.acquire(timeout=max(0.0, end - time.monotonic())):
+            raise Unavailable("no server was found in time")
+        try:
+            if self._lost:
+                return self._connect()
+        finally:
+            self._looking.release()
+        return self._connect()
+
     def _connect(self) -> _Link:
+        try:
+            link = self._open()
+        except psycopg2.Error:
+            if self._lost:
+                # Whoever looks next looks a moment later.
+                self._closed.wait(0.1)
+            self._lost = True
+            raise
+        self._lost = False
+        return link
+
+    def _open(self) -> _Link:
         name = f"{self._name}-{secrets.token_hex(4)}"[-63:]
         conn = psycopg2.connect(self._dsn, application_name=name)
         conn.autocommit = self._read_only

@@ -20,6 +20,8 @@ def unit(lab: Lab) -> str:
 @pytest.fixture(scope="module")
 def second_primary(lab: Lab, unit: str) -> Iterator[None]:
     """pg3, promoted behind everybody's back; afterwards a fresh standby again."""
+    # The guard would stop pg1 at once, for pg3 is on a later timeline.
+    lab.run("pg1", "systemctl stop 'pg-guard@*'")
     lab.sql("pg3", "SELECT pg_promote()", database="postgres")
     # A commit of its own, waiting for nobody: history that no other member holds.
     lab.sql("pg3", "SET synchronous_commit = local; CREATE TABLE fork (n int)", database="postgres")
@@ -29,6 +31,7 @@ def second_primary(lab: Lab, unit: str) -> Iterator[None]:
     play = lab.play("site.yml")
     assert play.rc == 0, play.output
     assert lab.sql("pg3", "SELECT pg_is_in_recovery()") == "t"
+    assert lab.run("pg1", "systemctl is-active 'pg-guard@*'") == "active"
 
 
 def test_two_primaries_stop_everything(lab: Lab, second_primary: None) -> None:

@@ -226,6 +226,31 @@ def test_nobody_waits_for_a_connection_for_ever(shared: Server) -> None:
     pool.close()
 
 
+def test_one_thread_looks_for_a_lost_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def nobody_there(*_args: object, **_options: object) -> None:
+        asked.append(time.monotonic())
+        time.sleep(0.02)
+        raise psycopg2.OperationalError("connection refused")
+
+    monkeypatch.setattr(psycopg2, "connect", nobody_there)
+    pool = Pool("postgresql:///nowhere", name="crowd", size=30)
+
+    def try_to_work() -> None:
+        with pytest.raises(Unavailable):
+            pool.run(lambda cursor: None, idempotent=True, within=1.0)
+
+    crowd = [threading.Thread(target=try_to_work) for _ in range(30)]
+    for thread in crowd:
+        thread.start()
+    for thread in crowd:
+        thread.join()
+    pool.close()
+    # The first look of each; from then on one after the other.
+    assert len(asked) <= 30 + 12
+
+
 def test_passwords_stay_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "s3cret")
     text = "postgresql://app:one@pg1/db password=two password='three 3' s3cret four"

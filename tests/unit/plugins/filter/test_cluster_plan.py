@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.renfo.redundancy.plugins.filter.cluster_plan import FilterModule
 
-cluster_plan = FilterModule().filters()["cluster_plan"]
+FILTERS = FilterModule().filters()
+cluster_plan = FILTERS["cluster_plan"]
 
 DECLARED = {
     "members": [
@@ -51,6 +52,64 @@ def test_who_is_refused_and_who_is_held_is_listed_once() -> None:
     foreign = cluster_plan(DECLARED, {"pg1": PRIMARY, "pg2": {**PRIMARY, "state": "standby", "system_identifier": "8"}})
     assert [refusal.split(":")[0] for refusal in foreign["refusals"]] == ["pg2"]
     assert cluster_plan(DECLARED, {"pg1": PRIMARY, "pg2": None})["held"] == ["pg2"]
+
+
+OLD = {**PRIMARY, "state": "stopped", "accepts_connections": False}
+NEW = {**PRIMARY, "timeline": 2, "timeline_history": [{"timeline": 1, "switch_lsn": "0/3000000"}]}
+MOVED = {"members": [{**DECLARED["members"][0]}, {**DECLARED["members"][1]}], "synchronous": "any_1"}
+
+
+@pytest.mark.parametrize("hosts", [None, "", [], "pg1", " pg1, ", ["pg1"], iter(["pg1"])])
+def test_rejoin(hosts: Any) -> None:
+    seen = {"pg1": OLD, "pg2": NEW}
+    assert cluster_plan(MOVED, seen)["held"] == ["pg1"]
+    assert cluster_plan(MOVED, seen)["refusals"] == []
+
+    decided = cluster_plan(MOVED, seen, intent="rejoin", hosts=hosts)
+
+    assert decided["members"]["pg1"]["action"] == "rejoin"
+    assert decided["held"] == []
+
+
+def test_rejoin_of_somebody_else() -> None:
+    assert cluster_plan(MOVED, {"pg1": OLD, "pg2": NEW}, intent="rejoin", hosts=["pg2"])["held"] == ["pg1"]
+    assert "pg9 was named" in cluster_plan(MOVED, {"pg1": OLD, "pg2": NEW}, "rejoin", "pg9")["refusals"][0]
+
+
+def test_an_intent_that_nobody_knows() -> None:
+    with pytest.raises(AnsibleFilterError, match="intent is 'destroy', expected converge or rejoin"):
+        cluster_plan(DECLARED, {}, intent="destroy")
+
+
+class TestObserved:
+    """What was registered on the hosts, and why nothing was."""
+
+    HOSTVARS: ClassVar[dict[str, Any]] = {
+        "pg1": {"pg_observed": {"instance": PRIMARY}},
+        "pg2": {"pg_observed": {"unreachable": True, "msg": "No route to host"}},
+    }
+
+    @pytest.mark.parametrize(
+        ("registered", "why"),
+        [
+            (
+                {"unreachable": True, "msg": "Failed to connect to the host via ssh: ssh: timed\n out."},
+                "ssh: timed out",
+            ),
+            ({"unreachable": True, "msg": "Task failed: Failed to connect to the host via ssh: ssh: off"}, "ssh: off"),
+            ({"failed": True, "msg": "pg_control can't be trusted"}, "pg_control can't be trusted"),
+            ({"failed": True}, "no answer"),
+            ({"skipped": True}, "it was not asked"),
+            (None, "it was not asked"),
+            ({"failed": True, "msg": "x" * 500}, "x" * 117 + "..."),
+        ],
+        ids=["unreachable", "unreachable, newer", "failed", "says nothing", "skipped", "left out", "long"],
+    )
+    def test_why_there_is_no_observation(self, registered: dict[str, Any] | None, why: str) -> None:
+        hostvars = {**self.HOSTVARS, "pg2": {} if registered is None else {"pg_observed": registered}}
+
+        assert FILTERS["observation_errors"](DECLARED, hostvars) == {"pg2": why}
+        assert FILTERS["observed"](DECLARED, hostvars) == {"pg1": PRIMARY, "pg2": None}
 
 
 @pytest.mark.parametrize(

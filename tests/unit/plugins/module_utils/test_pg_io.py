@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,31 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import
     PgError,
     State,
 )
-from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import observe
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import observe, version_there
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .conftest import Host
+
+
+def copy_of(source: Host, target: Host, **settings: str) -> None:
+    """Make ``target`` a running standby of ``source``; settings as in its settings file."""
+    data = str(target.instance.data_directory)
+    where = f"host=127.0.0.1 port={source.instance.port} user=replication"
+    target.pg("pg_basebackup", "-D", data, "-d", where, "-c", "fast", "--no-sync")
+    told = {"primary_conninfo": where, **settings}
+    lines = [f"{name} = '{value}'" for name, value in told.items()]
+    target.instance.standby_conf.write_text("\n".join(lines) + "\n")
+    (target.instance.data_directory / "standby.signal").touch()
+    target.start()
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 class TestObserve:
@@ -85,6 +107,91 @@ class TestObserve:
 
         assert (seen.fenced, seen.fenced_reason) == (True, "pg2 was promoted")
 
+    def test_what_the_guard_decided_fences_a_stopped_primary(self, pg1: Host) -> None:
+        pg1.instance.held_file.write_text("no standby vouches for it\n")
+        assert not observe(pg1.instance, pg1.run).fenced, "it runs, so the file is left over"
+
+        pg1.stop()
+        held = observe(pg1.instance, pg1.run)
+        assert (held.fenced, held.held, held.fenced_reason) == (True, True, "no standby vouches for it")
+        assert not held.has_fence_marker
+
+        pg1.instance.fence_file.write_text("pg2 was promoted\n")
+        marked = observe(pg1.instance, pg1.run)
+        assert (marked.fenced, marked.held, marked.fenced_reason) == (True, False, "pg2 was promoted")
+        pg1.instance.fence_file.unlink()
+
+        (pg1.instance.data_directory / "standby.signal").touch()
+        assert not observe(pg1.instance, pg1.run).fenced, "it would start as a standby"
+
+    def test_a_primary_about_to_hand_over_is_a_primary(self, pg1: Host) -> None:
+        (pg1.instance.data_directory / "standby.signal").touch()
+        assert observe(pg1.instance, pg1.run).state is State.PRIMARY
+
+        os.kill(pg1.pid, signal.SIGSTOP)
+        frozen = observe(pg1.instance, pg1.run)
+        os.kill(pg1.pid, signal.SIGCONT)
+        assert (frozen.state, frozen.accepts_connections) == (State.PRIMARY, False)
+
+        pg1.stop()
+        stopped = observe(pg1.instance, pg1.run)
+        assert (stopped.is_standby, stopped.clean_shutdown) == (True, True)
+
+    def test_where_the_wal_begins_that_a_primary_has(self, pg1: Host) -> None:
+        first = observe(pg1.instance, pg1.run).oldest_lsn
+        assert first is not None
+        assert first % (16 * 1024**2) == 0
+        for _ in range(3):
+            pg1.sql("SELECT pg_switch_wal()")
+            pg1.sql("CHECKPOINT")
+
+        now = observe(pg1.instance, pg1.run)
+        assert now.oldest_lsn is not None
+        assert now.current_lsn is not None
+        assert first < now.oldest_lsn <= now.current_lsn
+
+    def test_a_restarted_standby_is_exact_once_it_replayed_what_it_has(self, pg1: Host, pg2: Host) -> None:
+        copy_of(pg1, pg2)
+        pg1.sql("INSERT INTO kept VALUES ('seen')")
+        wait_for(lambda: pg2.sql("SELECT count(*) FROM kept") == "2")
+        streaming = observe(pg2.instance, pg2.run)
+        assert (streaming.state, streaming.lsn_exact, streaming.oldest_lsn) == (State.STANDBY, True, None)
+
+        # What comes now is received and not replayed before it is stopped.
+        pg2.sql("SELECT pg_wal_replay_pause()")
+        pg1.sql("INSERT INTO kept VALUES ('only received')")
+        end = observe(pg1.instance, pg1.run).position
+        wait_for(lambda: observe(pg2.instance, pg2.run).position >= end)
+        pg2.stop("immediate")
+        pg1.stop("immediate")
+        pg2.instance.standby_conf.write_text(
+            pg2.instance.standby_conf.read_text() + "recovery_min_apply_delay = '1h'\n"
+        )
+        pg2.start()
+        behind = observe(pg2.instance, pg2.run)
+        assert behind.accepts_connections
+        assert behind.position < end
+        assert not behind.lsn_exact
+
+        pg2.sql("ALTER SYSTEM SET recovery_min_apply_delay = 0")
+        pg2.sql("SELECT pg_reload_conf()")
+        wait_for(lambda: observe(pg2.instance, pg2.run).lsn_exact)
+        assert observe(pg2.instance, pg2.run).position >= end
+
+    def test_a_standby_of_nobody_is_exact(self, pg1: Host, pg2: Host) -> None:
+        copy_of(pg1, pg2, primary_conninfo="")
+
+        wait_for(lambda: observe(pg2.instance, pg2.run).lsn_exact)
+        assert pg2.sql("SELECT pg_last_wal_receive_lsn() IS NULL") == "t"
+
+    def test_a_standby_whose_signal_was_taken_away_was_not_stopped_as_a_primary(self, pg1: Host, pg2: Host) -> None:
+        copy_of(pg1, pg2)
+        pg2.stop()
+        assert observe(pg2.instance, pg2.run).clean_shutdown
+        (pg2.instance.data_directory / "standby.signal").unlink()
+
+        assert observe(pg2.instance, pg2.run).clean_shutdown is False
+
     def test_a_corrupt_control_file(self, pg1: Host) -> None:
         pg1.stop()
         control = pg1.instance.data_directory / "global" / "pg_control"
@@ -102,3 +209,34 @@ class TestObserve:
 
         with pytest.raises(PgError, match=r"doesn't let the user postgres in.*local all postgres"):
             observe(pg1.instance, pg1.run)
+
+
+class TestVersionThere:
+    """Without being told, as failover.yml which gathers no facts."""
+
+    def test_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "17" / "main").mkdir(parents=True)
+        (tmp_path / "notes").mkdir()
+
+        assert version_there("main", tmp_path) is None
+
+    def test_the_latest_with_data(self, tmp_path: Path) -> None:
+        for version in ("9", "15", "17"):
+            (tmp_path / version / "main" / "base").mkdir(parents=True)
+        (tmp_path / "18" / "main").mkdir(parents=True)
+        (tmp_path / "19" / "main.cloning" / "base").mkdir(parents=True)
+        (tmp_path / "20" / "other" / "base").mkdir(parents=True)
+
+        assert version_there("main", tmp_path) == 17
+
+    def test_the_left_over_of_a_clone(self, tmp_path: Path) -> None:
+        (tmp_path / "17" / "main.cloning" / "base").mkdir(parents=True)
+
+        assert version_there("main", tmp_path) == 17
+
+    def test_what_runs_counts_more_than_what_is_later(self, pg1: Host, tmp_path: Path) -> None:
+        (tmp_path / "99" / "main" / "base").mkdir(parents=True)
+        (tmp_path / str(pg1.instance.version)).mkdir()
+        (tmp_path / str(pg1.instance.version) / "main").symlink_to(pg1.instance.data_directory)
+
+        assert version_there("main", tmp_path) == pg1.instance.version

@@ -237,6 +237,49 @@ def fenced(world: World) -> None:
     world.pg["pg2"] = instance("stopped", fenced=True, fenced_reason="pg1 is ahead", accepts_connections=False)
 
 
+def marked(world: World) -> None:
+    """The old primary after a failover, waiting to come back."""
+    failed_over(world)
+    world.pg["pg1"] = instance(
+        "stopped", fenced=True, fenced_reason="failover from pg1 to pg2", current_lsn="0/1", accepts_connections=False
+    )
+
+
+def held(world: World) -> None:
+    """The guard let the old primary not start, and now it could."""
+    world.pg["pg1"] = instance(
+        "stopped", fenced=True, held=True, fenced_reason="no standby\nvouches.", accepts_connections=False
+    )
+    for name in ("pg2", "pg3"):
+        world.pg[name]["streaming"] = False
+
+
+def primary_marked(world: World) -> None:
+    world.pg["pg1"].update(fenced=True, fenced_reason="failover")
+
+
+def standby_marked(world: World) -> None:
+    world.pg["pg2"].update(fenced=True, fenced_reason="failover")
+
+
+def slot_lost_and_gone(world: World) -> None:
+    not_streaming(world)
+    slot("lost")(world)
+
+
+def failed_over(world: World) -> None:
+    world.pg["pg2"] = {
+        **copy.deepcopy(world.pg["pg1"]),
+        "timeline": 2,
+        "timeline_history": [{"timeline": 1, "switch_lsn": "0/3000000"}],
+        "replication": [client("pg1"), client("pg3")],
+        "slots": [{"name": name, "active": True, "wal_status": "reserved"} for name in ("pg1", "pg3")],
+    }
+    for name in ("pg1", "pg3"):
+        upstream = {"host": "pg2", "address": ADDRESSES["pg2"], "port": 5432, "slot": name}
+        world.pg[name] = standby(name, timeline=2, upstream=upstream)
+
+
 def replay_paused(world: World) -> None:
     world.pg["pg2"]["replay_paused"] = True
 
@@ -301,6 +344,28 @@ def mount_stalled(world: World) -> None:
         pytest.param(standby_stopped, "PostgreSQL on pg2 is stopped: it is a stopped standby", id="standby stopped"),
         pytest.param(standby_absent, "PostgreSQL on pg2 is absent: it holds no database", id="standby absent"),
         pytest.param(fenced, "pg2 is fenced (pg1 is ahead)", id="fenced"),
+        pytest.param(
+            marked,
+            "pg1 is fenced (failover from pg1 to pg2): it is a stopped old primary, pg2 is the primary now. Run rejoin.yml",
+            id="fenced by a failover",
+        ),
+        pytest.param(
+            held,
+            "pg1 is fenced (no standby vouches): the stopped primary of this cluster. Run site.yml",
+            id="held by the guard",
+        ),
+        pytest.param(
+            primary_marked,
+            "pg1 is fenced (failover): it serves, but would not start again. Remove",
+            id="primary fenced",
+        ),
+        pytest.param(standby_marked, "still fenced (failover). Run rejoin.yml", id="standby fenced"),
+        pytest.param(
+            slot_lost_and_gone,
+            "pg2 doesn't stream from the primary pg1: its slot on the primary pg1 is lost: it was away for too long. "
+            "Run rejoin.yml",
+            id="slot lost for good",
+        ),
         pytest.param(replay_paused, "replay is paused on pg2", id="replay paused"),
         pytest.param(postgresql_not_observed, "pg2: PostgreSQL can't be observed", id="instance not observed"),
         pytest.param(brick_offline, "on app2 is offline as app1, app2 and app3 see it", id="brick offline"),
@@ -339,6 +404,10 @@ def test_what_is_wrong_is_said(spoil: Spoil, words: str) -> None:
         pytest.param(replay_paused, id="replay paused"),
         pytest.param(standby_stopped, id="standby stopped"),
         pytest.param(fenced, id="fenced"),
+        pytest.param(marked, id="fenced by a failover"),
+        pytest.param(primary_marked, id="primary fenced"),
+        pytest.param(standby_marked, id="standby fenced"),
+        pytest.param(slot_lost_and_gone, id="slot lost for good"),
         pytest.param(brick_offline, id="brick offline"),
         pytest.param(mount_stalled, id="mount stalled"),
         pytest.param(unreachable, id="host unreachable"),
@@ -437,21 +506,13 @@ def test_asynchronous_by_choice_is_healthy() -> None:
 
 def test_after_a_failover_the_inventory_is_a_note_and_the_stack_healthy() -> None:
     world = World()
-    world.pg["pg1"], world.pg["pg2"] = (
-        standby("pg1", timeline=2, upstream={"host": "pg2", "address": ADDRESSES["pg2"], "port": 5432, "slot": "pg1"}),
-        {**copy.deepcopy(world.pg["pg1"]), "timeline": 2},
-    )
-    world.pg["pg2"]["replication"] = [client("pg1"), client("pg3")]
-    world.pg["pg2"]["slots"] = [{"name": name, "active": True, "wal_status": "reserved"} for name in ("pg1", "pg3")]
-    world.pg["pg3"] = standby(
-        "pg3", timeline=2, upstream={"host": "pg2", "address": ADDRESSES["pg2"], "port": 5432, "slot": "pg3"}
-    )
+    failed_over(world)
 
     status = world.status()
 
     assert status.degraded == ()
     assert status.primary == "pg2"
-    assert any("the primary is pg2, the inventory says pg1" in note for note in status.notes)
+    assert any("pg2 is the primary, the inventory says pg1" in note for note in status.notes)
 
 
 def test_no_primary_and_nothing_to_start_repeats_what_the_plan_says() -> None:

@@ -66,6 +66,7 @@ def status(degraded: tuple[str, ...] = (), notes: tuple[str, ...] = (), single_p
             instance("pg3", tls=False, problems=("no TLS",)),
             instance("pg4", reachable=False, role="unknown"),
             instance("pg5", role="stopped", fenced=True, problems=("fenced",)),
+            instance("pg6", fenced=True, problems=("fenced",)),
         ),
         bricks=(Brick("app1", True, True, 0), Brick("app2", True, False, 3, ("offline",))),
         mounts=(
@@ -99,6 +100,11 @@ def line(text: str, start: str) -> str:
             "pg3", "! pg3 standby of pg1 12 12/3456789A 16.0 MiB, 12.3 s yes NO unreserved 365 d", id="without TLS"
         ),
         pytest.param("pg5", "! pg5 fenced 12 12/3456789A 16.0 MiB, 12.3 s yes yes unreserved 365 d", id="fenced"),
+        pytest.param(
+            "pg6",
+            "! pg6 standby of pg1 12 12/3456789A 16.0 MiB, 12.3 s yes yes unreserved 365 d",
+            id="a standby that could not be promoted",
+        ),
         pytest.param("app1 ", "✓ app1 online 0 files /srv/media 40.0 GiB of 60.0 GiB (66 %)", id="store"),
         pytest.param("app2 ", "! app2 OFFLINE 3 files - -", id="brick offline"),
         pytest.param("ops1", "! ops1 unreachable 192.0.2.19", id="host without a part in the stack"),

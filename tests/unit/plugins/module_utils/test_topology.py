@@ -298,6 +298,11 @@ def test_synchronous_mode(standbys: list[str], chosen: Any, expected: str) -> No
     assert site.synchronous == expected
 
 
+def test_a_primary_is_vouched_for_unless_the_user_says_otherwise() -> None:
+    assert declare().settings["pg_unattended_start"] == "vouched"
+    assert declare({}, {"pg_unattended_start": "always"}).settings["pg_unattended_start"] == "always"
+
+
 def test_a_store_that_the_team_has_needs_no_bricks() -> None:
     assert declare({"shared_storage": []}, {"shared_storage_backend": "mount"}).problems == ()
 
@@ -336,11 +341,12 @@ def test_nobody_connects_without_tls_and_scram() -> None:
     for rule in rules[1:]:
         assert (rule.contype, rule.method) == ("hostssl", "scram-sha-256")
         assert ipaddress.ip_network(rule.address).num_addresses == 1
-    assert [rule.address for rule in rules if rule.databases == "replication"] == [
-        "10.0.0.31/32",
-        "10.0.0.32/32",
-        "10.0.0.33/32",
-    ]
+    for database in ("replication", "postgres"):
+        assert [(rule.address, rule.users) for rule in rules if rule.databases == database] == [
+            ("10.0.0.31/32", "replication"),
+            ("10.0.0.32/32", "replication"),
+            ("10.0.0.33/32", "replication"),
+        ]
     assert [rule.address for rule in rules if rule.users == "app"] == ["10.0.0.21/32", "10.0.0.22/32", "10.0.0.23/32"]
 
 

@@ -47,3 +47,16 @@ def test_a_directory_that_is_no_database(tmp_path: Path) -> None:
     assert result["failed"] is True
     assert "holds no whole PostgreSQL database" in result["msg"]
     assert result["data_directory"] == str(tmp_path)
+
+
+def test_a_directory_of_its_own_needs_its_version(tmp_path: Path) -> None:
+    result = call(tmp_path, data_directory=str(tmp_path))
+
+    assert result["failed"] is True
+    assert "version" in result["msg"]
+
+
+def test_the_version_of_an_instance_that_is_not_there(tmp_path: Path) -> None:
+    instance = call(tmp_path, cluster="no-such-cluster", port=5433)["instance"]
+
+    assert (instance["state"], instance["version"], instance["port"]) == ("absent", None, 5433)

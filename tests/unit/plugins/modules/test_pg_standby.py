@@ -55,6 +55,15 @@ def test_a_rehearsal_on_a_fresh_host(tmp_path: Path) -> None:
     assert "primary_slot_name = 'pg_2'" in result["diff"][0]["after"]
     assert "localhost:1 can't be asked" in str(result["warnings"])
     assert not (tmp_path / "data").exists()
+    assert (result["reason"], result["lost"]) == (None, {"transactions": 0, "directory": None})
+
+
+def test_a_rejoin_of_an_empty_host_is_a_clone(tmp_path: Path) -> None:
+    result = standby(tmp_path, action="rejoin", _ansible_check_mode=True)
+
+    assert result["actions"] == ["copy", "configure", "enable", "start"]
+    assert result["reason"] == "there is no database here"
+    assert result["lost"] == {"transactions": 0, "directory": None}
 
 
 def test_an_upstream_that_is_not_there(tmp_path: Path) -> None:

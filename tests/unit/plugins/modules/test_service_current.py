@@ -35,6 +35,7 @@ class Unit:
         self.started = time.clock_gettime(time.CLOCK_MONOTONIC) if active else 0.0
         self.invocation = "first" if active else ""
         self.reload_due = False
+        self.skipped = False  # its ExecCondition= says no
 
 
 class Host:
@@ -79,6 +80,8 @@ class Host:
                     unit.reload_due = False
             case ["systemctl", "enable", name]:
                 self.units.setdefault(name, Unit()).enabled = True
+            case ["systemctl", "restart", name] if name in self.units and self.units[name].skipped:
+                pass
             case ["systemctl", "restart", name]:
                 enabled = self.units.setdefault(name, Unit()).enabled
                 self.units[name] = Unit(active=True, enabled=enabled)
@@ -191,6 +194,14 @@ def test_a_configuration_that_is_refused_reaches_no_service(run: Run, config: Pa
     host.broken = {"nginx -t"}
     assert run(host)["msg"] == "nginx -t failed: nginx: it is broken"
     assert host.commands == []
+
+
+def test_a_unit_that_systemd_skips_is_an_error(run: Run) -> None:
+    host = Host({"postgresql@17-main.service": Unit(enabled=True)}, units=["postgresql@17-main.service"])
+    host.units["postgresql@17-main.service"].skipped = True
+    assert run(host)["msg"] == (
+        "postgresql@17-main.service doesn't run.\nIts journal ends with:\nthe unit's last words"
+    )
 
 
 def test_another_release_restarts(run: Run, config: Path) -> None:

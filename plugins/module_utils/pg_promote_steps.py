@@ -1,0 +1,126 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a standby may be promoted, decided without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
+    Lsn,
+    PgError,
+)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another member of the cluster."""
+
+    name: str
+    address: str | None
+    port: int = 5432
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Peer:
+        """Read ``{"name", "address", "port"}``; other keys are left alone."""
+        try:
+            return cls(str(data["name"]), data.get("address") or None, int(data.get("port") or 5432))
+        except (KeyError, TypeError, ValueError) as error:
+            raise PgError(f"found the peer {dict(data)!r}, expected a name, an address and a port") from error
+
+
+@dataclass(frozen=True)
+class PeerAnswer:
+    """What a peer said of itself; ``error`` where it said nothing, or not what was asked."""
+
+    in_recovery: bool | None = None
+    timeline: int | None = None
+    lsn: Lsn | None = None
+    system_identifier: str | None = None
+    reachable: bool = False
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a module's result."""
+        return {**asdict(self), "lsn": str(self.lsn) if self.lsn is not None else None}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The running server on this host, as it says itself. ``streams_from``: address or name, and port."""
+
+    in_recovery: bool
+    timeline: int
+    system_identifier: str
+    lsn: Lsn
+    segment_size: int
+    replay_paused: bool = False
+    streams_from: tuple[str, int] | None = None
+
+
+def refuse_promotion(standing: Standing, timeline: int | None, fence: str | None) -> None:
+    """PgError unless this standby may be promoted, as far as this host can tell.
+
+    ``timeline``: the one that is to begin. ``fence``: the text of the fence marker.
+    """
+    if fence is not None:
+        raise PgError(
+            f"this instance is fenced ({fence or 'no reason given'}), expected no fence marker: it was stopped so "
+            "that another could be promoted. Nothing was changed. Run status.yml to see which is the primary, and "
+            "rejoin.yml to bring this one back",
+            reason=fence,
+        )
+    if not standing.in_recovery:
+        if timeline not in (None, standing.timeline):
+            raise PgError(
+                f"this instance is a primary already, on timeline {standing.timeline}, expected timeline "
+                f"{timeline}: somebody else promoted it, or it was never a standby. Nothing was changed. Run "
+                "status.yml to see which is the primary",
+                found=standing.timeline,
+                expected=timeline,
+            )
+        return
+    if timeline is not None and timeline <= standing.timeline:
+        raise PgError(
+            f"this standby is on timeline {standing.timeline} already, expected that its promotion leads to timeline "
+            f"{timeline}: another promotion came first. Nothing was changed. Run status.yml, then decide again",
+            found=standing.timeline,
+            expected=timeline,
+        )
+    if standing.replay_paused:
+        raise PgError(
+            "replay is paused on this standby, expected that it replays: a promotion would end the pause, and what "
+            "was to be looked at would be gone. Nothing was changed. Run SELECT pg_wal_replay_resume() on it, then "
+            "promote again",
+            lsn=str(standing.lsn),
+        )
+
+
+def refuse_beside(standing: Standing, answers: Mapping[str, PeerAnswer]) -> None:
+    """PgError if another member of the same cluster accepts writes.
+
+    A server of another cluster at that address is no rival. Silence proves nothing: who fences knows.
+    """
+    for name, answer in answers.items():
+        if answer.in_recovery is False and answer.system_identifier == standing.system_identifier:
+            raise PgError(
+                f"{name} is still reachable and writable: it is a primary on timeline {answer.timeline} at "
+                f"{answer.lsn}, expected no primary beside this standby. Nothing was changed. Run switchover.yml to "
+                f"hand over, or fence {name} first",
+                peer=name,
+                timeline=answer.timeline,
+                lsn=str(answer.lsn),
+            )
+
+
+def uncertainties(answers: Mapping[str, PeerAnswer]) -> Sequence[str]:
+    """What is worth a warning: a server that is there and doesn't say whether it is a primary."""
+    return [
+        f"{name} is reachable, but didn't say whether it is a primary: {answer.error}"
+        for name, answer in answers.items()
+        if answer.reachable and answer.in_recovery is None
+    ]

@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import Lsn, PgError
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_steps import (
+    Peer,
+    PeerAnswer,
+    Standing,
+    refuse_beside,
+    refuse_promotion,
+    uncertainties,
+)
+
+STANDBY = Standing(True, 3, "42", Lsn.parse("0/3000060"), 16 << 20)
+PRIMARY = replace(STANDBY, in_recovery=False)
+RIVAL = PeerAnswer(False, 3, Lsn.parse("0/4000000"), "42", reachable=True)
+
+
+@pytest.mark.parametrize(
+    ("standing", "timeline", "fence", "found"),
+    [
+        (STANDBY, None, None, None),
+        (STANDBY, 4, None, None),
+        (STANDBY, 7, None, None),
+        (STANDBY, 3, None, r"on timeline 3 already, expected that its promotion leads to timeline 3"),
+        (STANDBY, 2, None, r"on timeline 3 already.*another promotion came first"),
+        (replace(STANDBY, replay_paused=True), 4, None, r"replay is paused.*pg_wal_replay_resume"),
+        (PRIMARY, None, None, None),
+        (PRIMARY, 3, None, None),
+        (PRIMARY, 4, None, r"a primary already, on timeline 3, expected timeline 4"),
+        (STANDBY, 4, "pg2 was promoted", r"is fenced \(pg2 was promoted\)"),
+        (PRIMARY, 3, "", r"is fenced \(no reason given\)"),
+    ],
+)
+def test_what_this_host_says(standing: Standing, timeline: int | None, fence: str | None, found: str | None) -> None:
+    if found is None:
+        refuse_promotion(standing, timeline, fence)
+        return
+    with pytest.raises(PgError, match=found) as raised:
+        refuse_promotion(standing, timeline, fence)
+    assert "Nothing was changed. Run" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        (RIVAL, True),
+        (replace(RIVAL, in_recovery=True), False),
+        (replace(RIVAL, system_identifier="7"), False),
+        (PeerAnswer(error="refused"), False),
+        (PeerAnswer(error="starting up", reachable=True), False),
+    ],
+)
+def test_what_a_peer_says(answer: PeerAnswer, refused: bool) -> None:
+    answers = {"pg3": PeerAnswer(True, 3, None, "42", reachable=True), "pg1": answer}
+    if not refused:
+        refuse_beside(STANDBY, answers)
+        return
+    with pytest.raises(PgError, match=r"pg1 is still reachable and writable.*timeline 3 at 0/4000000") as raised:
+        refuse_beside(STANDBY, answers)
+    assert raised.value.details == {"peer": "pg1", "timeline": 3, "lsn": "0/4000000"}
+
+
+def test_who_is_there_and_says_nothing_is_worth_a_warning() -> None:
+    answers = {
+        "pg1": PeerAnswer(reachable=True, error="starting up"),
+        "pg2": PeerAnswer(error="refused"),
+        "pg3": RIVAL,
+    }
+    (warning,) = uncertainties(answers)
+    assert warning == "pg1 is reachable, but didn't say whether it is a primary: starting up"
+
+
+def test_a_peer_is_read_from_what_the_topology_gives() -> None:
+    given = {"name": "pg1", "address": "192.0.2.21", "port": 5433, "slot": "pg1", "role": "primary"}
+    assert Peer.from_dict(given) == Peer("pg1", "192.0.2.21", 5433)
+    assert Peer.from_dict({"name": "pg1"}) == Peer("pg1", None, 5432)
+
+
+@pytest.mark.parametrize("given", [{}, {"address": "192.0.2.21"}, {"name": "pg1", "port": "x"}])
+def test_a_peer_without_a_name_or_with_a_wrong_port(given: dict[str, Any]) -> None:
+    with pytest.raises(PgError, match="expected a name, an address and a port"):
+        Peer.from_dict(given)
