@@ -1,6 +1,6 @@
 # Everything there is to learn. Each target installs what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit bench clean
+.PHONY: help demo test lint unit rounds bench clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ lint: ## Lint alone
 
 unit: ## Unit tests alone
 	@tests/run.sh unit
+
+rounds: ## Power cuts, a cluster of two, many handovers: longer than CI has time for
+	@tests/rounds.sh
 
 bench: ## Measure how long things take, on the demo lab
 	@tests/bench.sh

@@ -114,12 +114,20 @@ def members(groups: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str,
     variables: dict[str, dict[str, Any]] = {}
     for host in dict.fromkeys([*groups.get("pg_primary", ()), *groups.get("pg_replica", ())]):
         variables[host] = _resolve(host, hostvars[host], known, problems, prefixes=False)
-        variables[host]["pg_fence_command"] = bool(hostvars[host].get("pg_fence_command"))
+        variables[host]["pg_fence_command"] = _has_fence_command(hostvars[host])
         problems += wrong_values(
             host, variables[host], {name: SITE_OPTIONS[name] for name in known & SITE_OPTIONS.keys()}
         )
     site = cluster_facts(groups, {host: _safe(values) for host, values in variables.items()})
     return {**site, "problems": [*problems, *site["problems"]]}
+
+
+def _has_fence_command(variables: Mapping[str, Any]) -> bool:
+    try:
+        return "pg_fence_command" in variables and bool(_plain(variables["pg_fence_command"]))
+    except (AnsibleError, UndefinedError):
+        # It can't be run, so it is none: the operator is asked for their word.
+        return False
 
 
 def unsupported(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from typing import IO, cast
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     Lsn,
@@ -214,10 +215,8 @@ def lines_of(argv: Sequence[str]) -> Iterator[str]:
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", cwd="/"
     ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        yield from process.stdout
-        said = process.stderr.read()
+        yield from cast(IO[str], process.stdout)
+        said = cast(IO[str], process.stderr).read()
     if process.returncode != 0:
         raise PgError(f"the write-ahead log can't be read: {one_line(said)}")
 

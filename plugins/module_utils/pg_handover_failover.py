@@ -454,7 +454,9 @@ def _beside_a_live_primary(scene: Scene, primary: str, consent: Consent) -> Fail
         if _shows_a_failover(scene.upstream_of(ours[name]), primary, scene)
     ]
     outcome = Outcome.FINISH if unfenced or lost else Outcome.NOTHING
-    if outcome is Outcome.NOTHING and primary == declared:
+    # A fenced former primary shows that a failover ended here: saying it twice is no mistake.
+    ended = any(ours[name].has_fence_marker for name in _would_write(ours, primary))
+    if outcome is Outcome.NOTHING and primary == declared and not ended:
         refusals.append(
             f"{primary} is a healthy primary and serves (timeline {source.timeline}), expected a lost one. To hand "
             "over to another: switchover.yml. If a standby is missing: site.yml"

@@ -77,7 +77,7 @@ class Row:
     note: str
 
 
-Observations = Mapping[str, Observation | None]
+Observations = Mapping[str, "Observation | None"]
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,10 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_session import
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_standby_steps import (
     Replication,
 )
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_switchover_steps import (
+    ARMED,
+    LOCK_SPACE,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_text import (
     timeline_of_position,
 )
@@ -50,6 +54,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_text import (
 POLL = 0.005  # seconds between two looks at a promotion
 ANSWER = 2.0  # seconds that a peer which is there has for its answer
 LOCAL = 5.0  # seconds that the server on this host has for one
+CLAIM = 10.0  # seconds that a switchover which runs on after its controller died has to end
 
 # A primary's insertion timeline is the one that names its WAL files; its control file follows later.
 WRITTEN_TIMELINE = "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
@@ -238,6 +243,10 @@ class Promotion:
             done = Promoted(standing.in_recovery, standing.timeline, standing.timeline, standing.lsn)
             if only_check:
                 return replace(done, timeline_after=self.timeline or done.timeline_after), answers, warnings
+            if standing.in_recovery:
+                claim(session)
+                standing = look(session, self.instance)
+                refuse_promotion(standing, self.timeline, fence_of(self.instance))
             deadline = time.monotonic() + self.timeout
             began = time.monotonic()
             if standing.in_recovery:
@@ -251,6 +260,21 @@ class Promotion:
             if standing.in_recovery and self.timeline not in (None, after):
                 warnings.append(f"the promotion led to timeline {after}, expected {self.timeline}")
             return Promoted(done.changed, done.timeline_before, after, lsn, took), answers, warnings
+
+
+def claim(session: Session) -> None:
+    """Take the lock of a switchover, so that none hands back to the old primary while this one is promoted.
+
+    PgError if somebody else keeps it. It is given back with the session.
+    """
+    deadline = time.monotonic() + CLAIM
+    while not session.value(f"SELECT pg_try_advisory_lock({LOCK_SPACE}, {ARMED})", LOCAL):
+        if time.monotonic() > deadline:
+            raise PgError(
+                "a switchover to this host is under way, expected none. Nothing was changed. It ends by itself within "
+                "two minutes: run again then"
+            )
+        time.sleep(10 * POLL)
 
 
 def wait_for_end_of_recovery(session: Session, deadline: float) -> None:

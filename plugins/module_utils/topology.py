@@ -259,7 +259,7 @@ def topology(
     hosts = {name: Host(name, _address(hostvars.get(name, {}))) for name in names}
     problems += _address_problems(hosts)
 
-    settings, conflicts = _site_settings(names, hostvars)
+    settings, conflicts = _site_settings(names, hostvars, SITE_OPTIONS)
     problems += conflicts
 
     members = _members(members_of, hosts, settings)
@@ -299,7 +299,8 @@ def cluster_facts(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Ma
     options = {name: spec for name, spec in SITE_OPTIONS.items() if name.startswith("pg_")}
     settings, problems = _site_settings(names, hostvars, options)
     # A host that was reached may be busy: the load that a lost primary leaves behind comes all at once.
-    settings["pg_answer_timeout"] = settings["pg_contact_timeout"] + 2
+    contact = _integer(settings["pg_contact_timeout"]) or SITE_OPTIONS["pg_contact_timeout"]["default"]
+    settings |= {"pg_contact_timeout": contact, "pg_answer_timeout": contact + 2}
     members = _members(members_of, hosts, settings)
     synchronous, choice = _synchronous(settings["pg_synchronous"], len(members_of["pg_replica"]))
     problems += _address_problems(hosts)
@@ -413,7 +414,7 @@ def _address_problems(hosts: Mapping[str, Host]) -> Iterator[str]:
 def _site_settings(
     names: Sequence[str],
     hostvars: Mapping[str, Mapping[str, Any]],
-    options: Mapping[str, Mapping[str, Any]] = SITE_OPTIONS,
+    options: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, Any], list[str]]:
     settings: dict[str, Any] = {}
     problems = []

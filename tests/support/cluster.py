@@ -26,7 +26,7 @@ class Cluster:
 
     def ask(self, host: str, query: str) -> str | None:
         """The answer of one instance; None if it gives none."""
-        command = f"timeout 5 runuser -u postgres -- psql -XAtq -d postgres -c \"{query}\""
+        command = f'timeout 5 runuser -u postgres -- psql -XAtq -d postgres -c "{query}"'
         with contextlib.suppress(Exception):
             result = self.lab.host(host).run(command)
             if result.rc == 0:
@@ -41,10 +41,24 @@ class Cluster:
         return {host: words.get(answer or "") for host, answer in zip(self.hosts, answers, strict=True)}
 
     def primary(self) -> str:
-        """The only primary; the test fails if there is none, or more than one."""
-        found = [host for host, role in self.roles().items() if role == "primary"]
-        assert len(found) == 1, f"primaries: {found}"
-        return found[0]
+        """The only primary; the test fails if there is none that answers in time, or more than one."""
+        deadline = time.monotonic() + 20
+        while True:
+            found = [host for host, role in self.roles().items() if role == "primary"]
+            assert len(found) < 2, f"primaries: {found}"
+            if found:
+                return found[0]
+            assert time.monotonic() < deadline, "no primary"
+            time.sleep(0.5)
+
+    def back_home(self) -> None:
+        """The roles that the inventory names, for the tests that come after."""
+        declared = self.lab.groups["pg_primary"][0]
+        if self.primary() != declared:
+            self.lab.play("rejoin.yml")
+            play = self.lab.play("switchover.yml", extra={"switchover_to": declared})
+            assert play.rc == 0, play.output
+        self.wait_whole()
 
     def standbys(self) -> list[str]:
         primary = self.primary()
@@ -152,7 +166,9 @@ class Cluster:
             yield self._samples
         finally:
             for host in sampled:
-                self.lab.host(host).run("systemctl disable sampler; systemctl stop sampler; rm -f /etc/systemd/system/sampler.service")
+                self.lab.host(host).run(
+                    "systemctl disable sampler; systemctl stop sampler; rm -f /etc/systemd/system/sampler.service"
+                )
 
     def _sample(self, host: str) -> None:
         """A unit, so that it samples again after a reboot."""
@@ -179,7 +195,9 @@ def overlaps(samples: list[tuple[float, str, int]]) -> list[str]:
     found, latest = [], (0, "")
     for at, host, timeline in samples:
         if timeline < latest[0]:
-            found.append(f"{host} accepted a write on timeline {timeline} at {at:.3f}, after {latest[1]} on {latest[0]}")
+            found.append(
+                f"{host} accepted a write on timeline {timeline} at {at:.3f}, after {latest[1]} on {latest[0]}"
+            )
         latest = max(latest, (timeline, host))
     return found
 

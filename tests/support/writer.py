@@ -7,6 +7,7 @@ so a stall costs as many requests as it lasts (no coordinated omission).
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import threading
 import time
 import uuid
@@ -33,11 +34,12 @@ class Answer:
 
 @dataclass
 class Writer:
-    """Logs sessions at a fixed rate until it is stopped; also reads at the same rate."""
+    """Logs sessions at a fixed rate until it is stopped; reads at the same rate, unless it is told not to."""
 
     lab: Lab
     interval: float = 0.1
     timeout: float = 30.0
+    reading: bool = True
     writes: list[Answer] = field(default_factory=list)
     reads: list[Answer] = field(default_factory=list)
 
@@ -59,7 +61,8 @@ class Writer:
         due = time.monotonic()
         while not self._stop.is_set():
             self._pool.submit(self._write)
-            self._pool.submit(self._read)
+            if self.reading:
+                self._pool.submit(self._read)
             due += self.interval
             self._stop.wait(max(0.0, due - time.monotonic()))
 
@@ -74,9 +77,7 @@ class Writer:
     def _send(self, method: str, path: str, key: str, **options: object) -> Answer:
         sent = time.monotonic()
         try:
-            answer = self._session().request(
-                method, f"https://{self.lab.vip}{path}", timeout=self.timeout, **options
-            )
+            answer = self._session().request(method, f"https://{self.lab.vip}{path}", timeout=self.timeout, **options)
             status: int | None = answer.status_code
         except requests.RequestException:
             status = None
@@ -109,7 +110,7 @@ class Writer:
     def longest_gap(self) -> float:
         """The longest time in seconds in which no write was acknowledged."""
         times = sorted(answer.answered for answer in self.writes if answer.acknowledged)
-        return max((later - sooner for sooner, later in zip(times, times[1:], strict=False)), default=0.0)
+        return max((later - sooner for sooner, later in itertools.pairwise(times)), default=0.0)
 
     def failed_reads(self) -> list[Answer]:
         return [answer for answer in self.reads if answer.status != 200]

@@ -837,7 +837,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return Verdict.HOLD.value
     except SystemExit as end:
-        return Verdict.HOLD.value if end.code else 0
+        return 0 if end.code in (None, 0) else Verdict.HOLD.value
     except Exception as error:  # noqa: BLE001 - with any other exit code systemd would leave the instance down for good
         say(f"HOLD: the guard itself failed: {type(error).__name__}: {one_line(error)}")
     return Verdict.HOLD.value

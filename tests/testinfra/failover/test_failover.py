@@ -32,8 +32,10 @@ FAULTS = {
 
 
 @pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Cluster:
-    return Cluster(lab)
+def cluster(lab: Lab) -> Iterator[Cluster]:
+    cluster = Cluster(lab)
+    yield cluster
+    cluster.back_home()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,8 +16,10 @@ HANDOVERS = int(os.environ.get("HANDOVERS", "4"))
 
 
 @pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Cluster:
-    return Cluster(lab)
+def cluster(lab: Lab) -> Iterator[Cluster]:
+    cluster = Cluster(lab)
+    yield cluster
+    cluster.back_home()
 
 
 def test_there_and_back_under_load(lab: Lab, cluster: Cluster) -> None:
@@ -79,12 +82,13 @@ def test_when_the_candidate_dies_the_old_primary_goes_on(lab: Lab, cluster: Clus
     with cluster.sampled([primary, cluster.standbys()[1]]) as samples, Writer(lab) as writer:
         writer.wait_acknowledged()
         play = lab.start("switchover.yml", extra={"switchover_to": candidate})
-        play.wait_for_task("Hand over")
+        # The other standby follows the candidate by now, and the old primary is about to look for it.
+        play.wait_for_task("Stream | Stream from")
         cluster.power_off(candidate)
         try:
             assert play.wait() != 0
             wait(lambda: cluster.roles()[primary] == "primary", 60, lambda: f"{cluster.roles()}")
-            writer.wait_acknowledged()
+            writer.wait_acknowledged(60)
         finally:
             cluster.power_on(candidate)
         cluster.wait_whole()

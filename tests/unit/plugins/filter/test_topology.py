@@ -76,6 +76,15 @@ class Site:
         assert json.loads(json.dumps(result)) == result
         return result
 
+    def members(self) -> dict[str, Any]:
+        hostvars = {
+            host: Templates(ansible_host=f"10.0.0.{octet}", **{**self.everywhere, **self.hosts.get(host, {})})
+            for host, octet in OCTETS.items()
+        }
+        result: dict[str, Any] = FILTERS["members"](self.groups, hostvars)
+        assert json.loads(json.dumps(result)) == result
+        return result
+
     def problems(self) -> list[str]:
         problems: list[str] = self.read()["problems"]
         return problems
@@ -325,3 +334,36 @@ def test_a_release_that_was_never_tested() -> None:
 
 def test_hosts_without_facts_were_not_reached() -> None:
     assert FILTERS["unreached_hosts"]({"hosts": FACTS}, FACTS) == ["pg3"]
+
+
+def test_the_members_alone_say_the_same_of_the_cluster(site: Site) -> None:
+    whole, members = site.read(), site.members()
+    assert members["problems"] == []
+    for key in ("cluster", "slots", "peers", "members"):
+        assert members[key] == whole[key], key
+    assert members["settings"]["pg_contact_timeout"] == 3
+    assert list(members["hosts"]) == ["pg1", "pg2", "pg3"]
+
+
+def test_nothing_but_the_cluster_keeps_a_failover_from_being_decided(site: Site) -> None:
+    site.everywhere |= {"app_replicas_archive": "/nowhere", "site_vip": "nonsense", "nginx_lb_htp_port": 80}
+    site.groups["nginx_lb"] = []
+    assert site.problems() != []
+    assert site.members()["problems"] == []
+    site.groups["pg_primary"] = ["pg1", "pg2"]
+    assert any("group pg_primary: found pg1, pg2" in problem for problem in site.members()["problems"])
+
+
+def test_a_fence_command_is_told_of_and_never_shown(site: Site) -> None:
+    site.hosts = {
+        "pg1": {"pg_fence_command": "power off --password hunter2"},
+        "pg2": {"pg_fence_command": "{{ nobody_set_this }}"},
+    }
+    members = site.members()
+    assert members["fence_commands"] == ["pg1"]
+    assert "hunter2" not in json.dumps(members)
+
+
+def test_a_value_of_the_wrong_kind_is_said_before_a_failover_too(site: Site) -> None:
+    site.everywhere["pg_contact_timeout"] = "soon"
+    assert any("pg_contact_timeout" in problem for problem in site.members()["problems"])

@@ -228,6 +228,22 @@ def test_what_is_refused_is_not_acted_on() -> None:
     assert decided.candidate == "pg2", "the table shows what would be done"
 
 
+def test_a_failover_to_the_declared_primary_can_be_said_twice() -> None:
+    found = dict(
+        zip(
+            ("pg1", "pg2", "pg3"),
+            (
+                primary(2),
+                stopped_primary(1, fenced=True, fenced_reason="failover from pg2 to pg1"),
+                standby(timeline=2),
+            ),
+            strict=True,
+        )
+    )
+    decided = failover(found, THREE, Consent(), frozenset())
+    assert (decided.outcome, decided.refusals) == (Outcome.NOTHING, ())
+
+
 # Every refusal, with the command or the option that it must name.
 REFUSALS: list[Any] = [
     pytest.param([DEAD] * 3, None, "no member can be asked", "this controller reaches", id="nobody"),

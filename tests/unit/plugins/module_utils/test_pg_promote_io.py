@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils import pg_promote_io
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import PgError
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_io import (
     Access,
@@ -21,6 +22,8 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_io imp
     synchronous_write,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_steps import Peer
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_session import local_session
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_switchover_steps import ARMED, LOCK_SPACE
 from pg_pair import ACCESS, eventually, is_primary, make_pair, peer_of
 
 if TYPE_CHECKING:
@@ -56,6 +59,19 @@ class TestPromotion:
         assert again.lsn > done.lsn, "it was to write"
         with pytest.raises(PgError, match=r"is a primary already, on timeline 2, expected timeline 3"):
             promotion(pg2, timeline=3).run()
+
+    def test_a_switchover_that_runs_on_is_waited_for(
+        self, pg1: Host, pg2: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_pair(pg1, pg2)
+        pg1.kill()
+        monkeypatch.setattr(pg_promote_io, "CLAIM", 0.3)
+        with local_session(pg2.instance, pg_promote_io.postmaster_of(pg2.instance), 5) as other:
+            assert other.value(f"SELECT pg_try_advisory_lock({LOCK_SPACE}, {ARMED})", 5)
+            with pytest.raises(PgError, match="a switchover to this host is under way"):
+                promotion(pg2).run()
+            assert pg2.sql("SELECT pg_is_in_recovery()") == "t"
+        assert promotion(pg2).run()[0].changed
 
     def test_a_primary_that_is_reachable_and_writable(self, pg1: Host, pg2: Host) -> None:
         make_pair(pg1, pg2)

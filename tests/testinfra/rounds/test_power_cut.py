@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,8 +12,10 @@ from tests.support.lab import Lab
 
 
 @pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Cluster:
-    return Cluster(lab)
+def cluster(lab: Lab) -> Iterator[Cluster]:
+    cluster = Cluster(lab)
+    yield cluster
+    cluster.back_home()
 
 
 def everything_but(lab: Lab, *hosts: str) -> list[str]:
@@ -52,7 +55,9 @@ def test_after_a_failover_the_new_primary_comes_back_as_primary(lab: Lab, cluste
     assert play.rc == 0, play.output
     new = cluster.primary()
     written = lab.write_session("after the failover")
-    with cluster.sampled(everything_but_down := [new, *(host for host in cluster.hosts if host not in (old, new))]) as samples:
+    with cluster.sampled(
+        everything_but_down := [new, *(host for host in cluster.hosts if host not in (old, new))]
+    ) as samples:
         cluster.power_off(*everything_but(lab, old))
         first = {"old": old, "new": new}[first_back]
         cluster.power_on(first)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import Cluster, overlaps, wait
+from tests.support.cluster import Cluster, overlaps
 from tests.support.lab import Lab, Play
 from tests.support.writer import Writer
 
@@ -25,7 +25,10 @@ class Pair(Cluster):
 
     def play(self, playbook: str, synchronous: str, *arguments: str, **extra: str) -> Play:
         return self.lab.play(
-            playbook, *arguments, change=self.declare, extra={"pg_synchronous": synchronous, "pg_fence_command": "", **extra}
+            playbook,
+            *arguments,
+            change=self.declare,
+            extra={"pg_synchronous": synchronous, "pg_fence_command": "", **extra},
         )
 
 

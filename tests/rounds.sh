@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# make rounds: what takes longer than CI has time for, on the test lab: power cuts in every order, a cluster of two, a
+# set-up that must lose data (so that the checkers are known to see it), and many handovers.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export LAB_NAME=test HANDOVERS=20 EVERY_STEP=1
+lab/setup.sh requirements.txt requirements-dev.txt
+lab/hosts.sh
+.venv/bin/ansible-playbook -i inventories/lab playbooks/site.yml
+.venv/bin/python -m pytest -q tests/testinfra/rounds
+.venv/bin/python -m pytest -q -s tests/testinfra/switchover -k "there_and_back or test_interrupted"
