@@ -125,6 +125,21 @@ class Gluster:
                 )
             time.sleep(0.5)
 
+    def create(self, command, timeout):
+        """Create the volume, once the servers know each other.
+
+        That this one is connected to all of them doesn't say that they are to each other: a server refuses in the
+        first of two phases then, and nothing was done anywhere.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self.run(*command)
+            except GlusterError as error:
+                if "not connected" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
+
 
 def main():
     module = AnsibleModule(
@@ -152,7 +167,9 @@ def main():
             for command in commands:
                 if command[:2] == ("volume", "create"):
                     gluster.wait_for_peers(wanted, module.params["timeout"])
-                gluster.run(*command)
+                    gluster.create(command, module.params["timeout"])
+                else:
+                    gluster.run(*command)
     except GlusterError as error:
         module.fail_json(msg=str(error))
     actions = [" ".join(("gluster", *command)) for command in commands]

@@ -44,6 +44,7 @@ class Server:
         self.status = "Created"
         self.options: dict[str, str] = {}
         self.broken: dict[str, str] = {}
+        self.strangers = 0  # so many times the servers don't know each other yet
         self.changes: list[str] = []
         self.result: dict[str, Any] = {}
 
@@ -56,6 +57,13 @@ class Server:
             return 0, ADDRESSES, ""
         assert argv[:2] == ["gluster", "--mode=script"]
         words = argv[2:]
+        if words[:2] == ["volume", "create"] and self.strangers > 0:
+            self.strangers -= 1
+            return (
+                1,
+                "",
+                "volume create: media: failed: Staging failed on 10.0.0.22. Error: Host 10.0.0.23 not connected",
+            )
         for command, error in self.broken.items():
             if " ".join(words).startswith(command):
                 return 1, "", f"{error}\n"
@@ -138,6 +146,16 @@ def test_servers_that_take_their_time(run: Any) -> None:
     server = Server(late=4)
     assert run(server)["changed"]
     assert server.status == "Started"
+
+
+def test_servers_that_do_not_know_each_other_yet(run: Any) -> None:
+    server = Server()
+    server.strangers = 2
+    assert run(server)["changed"]
+    assert server.bricks == BRICKS
+    stuck = Server(timeout=0)
+    stuck.strangers = 9
+    assert "not connected" in run(stuck)["msg"]
 
 
 def test_servers_that_never_join(run: Any) -> None:
