@@ -38,6 +38,7 @@ class Play:
     def recap(self) -> dict[str, dict[str, int]]:
         """Counters by host, from the recap."""
         lines = re.findall(r"^(\S+)\s+: (ok=.*)$", self.output, flags=re.MULTILINE)
+        assert "\x1b[" not in self.output, "coloured output can't be read"
         return {
             host: {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", counters)} for host, counters in lines
         }
@@ -256,6 +257,8 @@ class Lab:
             "LAB_NAME": self.name,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
+            # molecule sets it, and it wins over the line above: a coloured recap reads as an empty one.
+            "ANSIBLE_FORCE_COLOR": "0",
         }
 
 
