@@ -13,8 +13,6 @@ from typing import Any
 from tests.support.lab import ROOT, Lab
 
 SAMPLES = "/var/tmp/sampler.jsonl"
-#: Says what systemd does with a server that died.
-HALT = "/etc/systemd/system/{unit}.d/zz-test.conf"
 
 
 class Cluster:
@@ -88,21 +86,25 @@ class Cluster:
     def unit(self) -> str:
         return f"postgresql@{self.version()}-main.service"
 
+    def _override(self) -> str:
+        """The file in which a test changes what systemd does with the server."""
+        return f"/etc/systemd/system/{self.unit()}.d/zz-test.conf"
+
     # --- faults, and their end
 
     def crash_for_good(self, host: str) -> None:
         """``kill -9`` of the server, and nothing that starts it again."""
-        unit = self.unit()
+        override = self._override()
         self.lab.run(
             host,
-            f"mkdir -p $(dirname {HALT.format(unit=unit)}) && printf '[Service]\\nRestart=no\\n' > {HALT.format(unit=unit)}"
+            f"mkdir -p $(dirname {override}) && printf '[Service]\\nRestart=no\\n' > {override}"
             f" && systemctl daemon-reload && pkill -9 -u postgres -x postgres",
         )
 
     def allow_restart(self, host: str) -> None:
-        unit = self.unit()
         self.lab.run(
-            host, f"rm -f {HALT.format(unit=unit)} && systemctl daemon-reload && systemctl restart --no-block {unit}"
+            host,
+            f"rm -f {self._override()} && systemctl daemon-reload && systemctl restart --no-block {self.unit()}",
         )
 
     def power_off(self, *hosts: str) -> None:
@@ -138,7 +140,7 @@ class Cluster:
 
     def disarm(self, host: str) -> None:
         """Nothing on this host keeps PostgreSQL from starting as a second primary."""
-        drop_in = f"/etc/systemd/system/{self.unit()}.d/zz-test.conf"
+        drop_in = self._override()
         self.lab.run(
             host,
             f"systemctl disable --now -q {self.watch()}; mkdir -p $(dirname {drop_in});"
@@ -146,7 +148,7 @@ class Cluster:
         )
 
     def arm(self, host: str) -> None:
-        drop_in = f"/etc/systemd/system/{self.unit()}.d/zz-test.conf"
+        drop_in = self._override()
         self.lab.run(host, f"rm -f {drop_in}; systemctl daemon-reload; systemctl enable --now -q {self.watch()}")
 
     def watch(self) -> str:
@@ -163,7 +165,7 @@ class Cluster:
             self.lab.run(host, f"cat > /usr/local/sbin/sampler.py <<'EOF'\n{script}\nEOF")
             self._sample(host)
         try:
-            yield self._samples
+            yield lambda: self._samples(sampled)
         finally:
             for host in sampled:
                 self.lab.host(host).run(
@@ -180,10 +182,10 @@ class Cluster:
             " && systemctl enable -q sampler && systemctl restart sampler",
         )
 
-    def _samples(self) -> list[tuple[float, str, int]]:
-        """Every accepted write: when, by whom, on which timeline."""
+    def _samples(self, hosts: Sequence[str]) -> list[tuple[float, str, int]]:
+        """Every write that one of *hosts* accepted: when, by whom, on which timeline."""
         samples = []
-        for host in self.hosts:
+        for host in hosts:
             for line in self.lab.run(host, f"cat {SAMPLES} 2>/dev/null || true").splitlines():
                 seen: dict[str, Any] = json.loads(line)
                 samples.append((seen["at"], host, seen["timeline"]))
