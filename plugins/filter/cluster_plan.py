@@ -108,6 +108,7 @@ _value:
     degraded: true
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -122,6 +123,12 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import o
 
 #: Characters that a reason may have.
 EXCERPT = 120
+#: What Ansible puts in front of the reason why a host can't be reached.
+PREAMBLE = re.compile(
+    r"^(Task failed: )?"
+    r"(Failed to connect to the host via ssh: |Data could not be sent to remote host .*? can be reached over ssh: )?"
+    r"(ssh: )?"
+)
 
 
 def cluster_plan(
@@ -169,8 +176,7 @@ def _why(result: Mapping[str, Any] | None) -> str:
     if not result or result.get("skipped"):
         return "it was not asked"
     said = " ".join(str(result.get("msg", "")).split()).rstrip(".") or "no answer"
-    # What Ansible puts in front of every such message says nothing.
-    said = said.removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
+    said = PREAMBLE.sub("", said)
     return said if len(said) <= EXCERPT else f"{said[: EXCERPT - 3]}..."
 
 

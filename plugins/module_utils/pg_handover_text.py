@@ -17,6 +17,8 @@ WIDTH = 98
 #: A note gets at least so much of it.
 NARROWEST_NOTE = 24
 NOTHING = "-"
+#: Instead of a report, in check mode.
+CHECKED = "Check mode: nothing was changed. Without --check, what stands above is done."
 
 Plan = Mapping[str, Any]
 
@@ -36,19 +38,21 @@ def rejoin_text(plan: Plan) -> str:
     return "\n".join(_rejoin(plan))
 
 
-def failover_report(plan: Plan, promotion: Mapping[str, Any] | None = None) -> str:
+def failover_report(plan: Plan, promotion: Mapping[str, Any] | None = None, check: bool = False) -> str:
     """What a failover did, from what ``pg_promote`` returned, and what is left to do."""
-    return "\n".join((*_done(plan, promotion or {}), *_left(plan)))
+    return CHECKED if check else "\n".join((*_done(plan, promotion or {}), *_left(plan)))
 
 
-def switchover_report(plan: Plan, promotion: Mapping[str, Any] | None = None) -> str:
+def switchover_report(plan: Plan, promotion: Mapping[str, Any] | None = None, check: bool = False) -> str:
     """What a switchover did, from what the candidate's module returned, and what is left to do."""
-    return failover_report(plan, promotion)
+    return failover_report(plan, promotion, check)
 
 
-def rejoin_report(plan: Plan, results: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+def rejoin_report(
+    plan: Plan, results: Mapping[str, Mapping[str, Any]] | None = None, check: bool = False
+) -> str:
     """What became of each member, from what ``pg_standby`` returned for it, and what is left to do."""
-    return "\n".join(_rejoined(plan, results or {}))
+    return CHECKED if check else "\n".join(_rejoined(plan, results or {}))
 
 
 def _failover(plan: Plan) -> Iterator[str]:

@@ -182,10 +182,11 @@ class Lab:
         path = self.directory / "ssh_config"
         path.write_text(
             "UserKnownHostsFile /dev/null\nStrictHostKeyChecking no\nConnectTimeout 5\nLogLevel ERROR\n"
-            "ControlMaster auto\nControlPersist 60\nControlPath ~/.ssh/renfo-%C\n"
+            "ControlMaster auto\nControlPersist 60\nControlPath ~/.ansible/cp/renfo-test-%C\n"
             "ServerAliveInterval 5\nServerAliveCountMax 3\n"
         )
-        (Path.home() / ".ssh").mkdir(mode=0o700, exist_ok=True)
+        # Not ~/.ssh, which a user may not have: what we make here, nobody would miss elsewhere.
+        (Path.home() / ".ansible/cp").mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
 
     # --- the site

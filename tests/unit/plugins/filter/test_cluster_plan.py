@@ -94,16 +94,24 @@ class TestObserved:
         [
             (
                 {"unreachable": True, "msg": "Failed to connect to the host via ssh: ssh: timed\n out."},
-                "ssh: timed out",
+                "timed out",
             ),
-            ({"unreachable": True, "msg": "Task failed: Failed to connect to the host via ssh: ssh: off"}, "ssh: off"),
+            ({"unreachable": True, "msg": "Task failed: Failed to connect to the host via ssh: ssh: off"}, "off"),
+            (
+                {
+                    "unreachable": True,
+                    "msg": 'Task failed: Data could not be sent to remote host "10.0.0.1". Make sure this host can be '
+                    "reached over ssh: ssh: connect to host 10.0.0.1 port 22: Connection timed out",
+                },
+                "connect to host 10.0.0.1 port 22: Connection timed out",
+            ),
             ({"failed": True, "msg": "pg_control can't be trusted"}, "pg_control can't be trusted"),
             ({"failed": True}, "no answer"),
             ({"skipped": True}, "it was not asked"),
             (None, "it was not asked"),
             ({"failed": True, "msg": "x" * 500}, "x" * 117 + "..."),
         ],
-        ids=["unreachable", "unreachable, newer", "failed", "says nothing", "skipped", "left out", "long"],
+        ids=["unreachable", "unreachable, newer", "unreachable while pipelining", "failed", "says nothing", "skipped", "left out", "long"],
     )
     def test_why_there_is_no_observation(self, registered: dict[str, Any] | None, why: str) -> None:
         hostvars = {**self.HOSTVARS, "pg2": {} if registered is None else {"pg_observed": registered}}

@@ -151,6 +151,14 @@ class TestReport:
         assert "            pg2:" in report
         assert "  - To bring back pg1: rejoin.yml" in report
 
+    def test_check_mode_claims_nothing(self) -> None:
+        decided = failed(CRASHED, PG2, PG3)
+
+        said = {failover_report(decided, {}, check=True), switchover_report(decided, {}, check=True)}
+        said.add(rejoin_report(rejoined(stopped_primary(1, 90), primary(2), None), {}, check=True))
+
+        assert said == {"Check mode: nothing was changed. Without --check, what stands above is done."}
+
     def test_nobody_acknowledges_yet(self) -> None:
         report = failover_report(failed(CRASHED, PG2, PG3), {"synchronous_write": {"ok": False, "milliseconds": 10000}})
 
