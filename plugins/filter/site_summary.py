@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.renfo.redundancy.plugins.module_utils.site_summary import site_summary
+from ansible_collections.renfo.redundancy.plugins.module_utils.site_summary import left_out, site_summary
 
 DOCUMENTATION = """
 name: site_summary
@@ -14,7 +14,9 @@ version_added: 0.1.0
 short_description: What a converge has to say at its end
 description:
   - Where the site is, which hosts were left out and why, and what the operator should do next.
-positional: _input, plan, unreached
+  - The filter C(left_out) finds these hosts. It takes the topology, C(hostvars), the cluster plan, and the names of the
+    hosts that the run was meant for, so that C(--limit) makes no host one that is missing.
+positional: _input, plan, without
 options:
   _input:
     description: The topology.
@@ -24,17 +26,16 @@ options:
     description: The cluster plan.
     type: dict
     required: true
-  unreached:
-    description: Names of the hosts that could not be reached.
-    type: list
-    elements: str
+  without:
+    description: Why a host was left out, keyed by name.
+    type: dict
     required: true
 """
 
 EXAMPLES = """
 - name: Sum up
   renfo.redundancy.show:
-    text: "{{ topology | renfo.redundancy.site_summary(cluster_plan, []) }}"
+    text: "{{ topology | renfo.redundancy.site_summary(cluster_plan, {}) }}"
 """
 
 RETURN = """
@@ -49,4 +50,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Names of the filters and what they call."""
-        return {"site_summary": site_summary}
+        return {"left_out": left_out, "site_summary": site_summary}

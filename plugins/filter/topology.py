@@ -144,11 +144,6 @@ def unsupported(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[st
     )
 
 
-def unreached(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> list[str]:
-    """Hosts that gave no facts, because they could not be reached."""
-    return [host for host in site["hosts"] if "distribution_release" not in hostvars[host].get("ansible_facts", {})]
-
-
 def _further(found: Iterable[str], said: Iterable[str], known: set[str]) -> list[str]:
     """Those *found* that don't merely follow from what was *said* about the same variable."""
     named = known.intersection(word for problem in said for word in re.findall(r"\w+", problem))
@@ -300,5 +295,4 @@ class FilterModule:
             "topology": read,
             "members": members,
             "unsupported_hosts": unsupported,
-            "unreached_hosts": unreached,
         }

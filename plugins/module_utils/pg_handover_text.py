@@ -48,9 +48,7 @@ def switchover_report(plan: Plan, promotion: Mapping[str, Any] | None = None, ch
     return failover_report(plan, promotion, check)
 
 
-def rejoin_report(
-    plan: Plan, results: Mapping[str, Mapping[str, Any]] | None = None, check: bool = False
-) -> str:
+def rejoin_report(plan: Plan, results: Mapping[str, Mapping[str, Any]] | None = None, check: bool = False) -> str:
     """What became of each member, from what ``pg_standby`` returned for it, and what is left to do."""
     return CHECKED if check else "\n".join(_rejoined(plan, results or {}))
 

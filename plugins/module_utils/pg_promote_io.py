@@ -226,7 +226,7 @@ class Promotion:
     timeline: int | None = None
     peers: tuple[Peer, ...] = ()
     access: Access = Access()
-    peer_timeout: float = 0.5
+    peer_timeout: float = 0.2
     answer_timeout: float = ANSWER
     timeout: float = 60
     verify: bool = True

@@ -9,21 +9,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
-def site_summary(site: Mapping[str, Any], plan: Mapping[str, Any], unreached: Sequence[str]) -> str:
-    """Lines for the operator. *site* and *plan* are plain data, as the playbooks hold them."""
-    return "\n".join(_lines(site, plan, unreached))
+def left_out(
+    site: Mapping[str, Any], hostvars: Mapping[str, Any], plan: Mapping[str, Any], hosts: Sequence[str]
+) -> dict[str, str]:
+    """Which of ``hosts``, those that a run was meant for, it couldn't converge, and why."""
+    found = {
+        host: "could not be reached and was left out. Bring it back, then run site.yml again."
+        for host in site["hosts"]
+        if "distribution_release" not in hostvars[host].get("ansible_facts", {})
+    }
+    for name in plan["held"]:
+        found.setdefault(name, f"was left alone: {plan['members'][name]['reason']}")
+    return {host: why for host, why in found.items() if host in hosts}
 
 
-def _lines(site: Mapping[str, Any], plan: Mapping[str, Any], unreached: Sequence[str]) -> Iterator[str]:
+def site_summary(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str]) -> str:
+    """Lines for the operator. *site* and *plan* are plain data; *without* is what ``left_out`` found."""
+    return "\n".join(_lines(site, plan, without))
+
+
+def _lines(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str]) -> Iterator[str]:
     settings = site["settings"]
     if plan["primary"]:
         yield f"PostgreSQL primary: {plan['primary']}"
     yield f"Site: https://{settings['site_vip'] or site['load_balancers'][0]['address']}/ ({settings['site_name']})"
-    for host in unreached:
-        yield f"! {host} could not be reached and was left out. Bring it back, then run site.yml again."
-    for name in plan["held"]:
-        if name not in unreached:
-            yield f"! {name} was left alone: {plan['members'][name]['reason']}"
+    for host, why in without.items():
+        yield f"! {host} {why}"
     for note in plan["notes"]:
         yield f"* {note}"
     yield "Next: ansible-playbook renfo.redundancy.status shows every part of the stack."

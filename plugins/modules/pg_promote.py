@@ -62,9 +62,11 @@ options:
     elements: dict
     default: []
   peer_timeout:
-    description: Seconds within which a peer must take a connection.
+    description:
+      - Seconds within which a peer must take a connection. Its kernel does that, so a live one needs a round trip; a
+        lost packet is sent again only after a second.
     type: float
-    default: 0.5
+    default: 0.2
   answer_timeout:
     description: Seconds within which a peer that took a connection must answer, as one that is frozen doesn't.
     type: float
@@ -176,7 +178,7 @@ ARGUMENTS = {
     "port": {"type": "int", "default": 5432},
     "timeline": {"type": "int"},
     "peers": {"type": "list", "elements": "dict", "default": []},
-    "peer_timeout": {"type": "float", "default": 0.5},
+    "peer_timeout": {"type": "float", "default": 0.2},
     "answer_timeout": {"type": "float", "default": 2},
     "replication_user": {"type": "str", "default": "replication"},
     "passfile": {"type": "path", "no_log": False},

@@ -208,8 +208,8 @@ def wait(condition: Callable[[], bool], seconds: float, found: Callable[[], str]
     """Until *condition* holds; the test fails with what was *found* last."""
     deadline = time.monotonic() + seconds
     while True:
-        # A host that doesn't answer yet is an error of the connection to it.
-        with contextlib.suppress(AssertionError, RuntimeError):
+        # A host that doesn't answer yet is an error of the connection to it (requests' errors are OSErrors).
+        with contextlib.suppress(AssertionError, RuntimeError, OSError):
             if condition():
                 return
         assert time.monotonic() < deadline, f"not within {seconds} s: {found()}"

@@ -12,6 +12,8 @@ answer again (a frozen host acknowledges packets and says nothing). So:
   a host that is alive but frozen;
 * while no server is found, one thread of a pool looks for it and the others wait for what it finds:
   a hundred threads that all try again would keep the hosts busy just when one of them takes over;
+* the lost primary is looked for on all hosts at once: libpq asks them one after the other, and
+  waits two seconds for each that is dead or frozen, while another may have taken over;
 * a COMMIT is believed only if it returned without a warning: PostgreSQL reports a commit that
   did not reach the synchronous standby as a success with a warning.
 """
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import re
 import secrets
 import select
@@ -121,8 +124,9 @@ class Pool:
         self._abandoned: list[str] = []
         self._waiting = 0
         self._failing = False
-        self._lost = False  # the last look for the server found none
+        self._lost = False  # the server that was known is gone, or the last look found none
         self._looking = threading.Lock()
+        self._search: _Search | None = None
         self._watcher: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -149,7 +153,7 @@ class Pool:
                 except (psycopg2.Error, NotPrimary, CommitUnproven) as error:
                     if isinstance(error, psycopg2.Error) and not is_transient(error):
                         raise
-                    self._failing = True
+                    self._failing = self._lost = True
                     unknown = unknown or (link is not None and link.committing)
                     if time.monotonic() + delay >= end or (link is not None and not idempotent):
                         reason = redact(str(error), self._dsn).strip() or type(error).__name__
@@ -202,14 +206,14 @@ class Pool:
             raise Unavailable("no server was found in time")
         try:
             if self._lost:
-                return self._connect()
+                return self._connect(self._search)
         finally:
             self._looking.release()
         return self._connect()
 
-    def _connect(self) -> _Link:
+    def _connect(self, search: _Search | None = None) -> _Link:
         try:
-            link = self._open()
+            link = self._open(search)
         except psycopg2.Error:
             if self._lost:
                 # Whoever looks next looks a moment later.
@@ -219,9 +223,15 @@ class Pool:
         self._lost = False
         return link
 
-    def _open(self) -> _Link:
+    def _open(self, search: _Search | None) -> _Link:
         name = f"{self._name}-{secrets.token_hex(4)}"[-63:]
-        conn = psycopg2.connect(self._dsn, application_name=name)
+        if search:
+            conn = search.connect(name)
+        else:
+            known = self._search.found if self._search else {}
+            conn = psycopg2.connect(make_dsn(self._dsn, application_name=name, **known))
+            if self._search is None and not self._read_only:
+                self._search = _Search(self._dsn, conn)
         conn.autocommit = self._read_only
         # A limited age, never the same for all: after a failover the connections spread again.
         age = self._max_age * (0.8 + 0.4 * secrets.randbelow(1000) / 1000)
@@ -298,6 +308,65 @@ class Pool:
                     if now > link.limit and not link.cut:
                         link.cut = True
                         _shutdown(link)
+
+
+class _Search:
+    """The primary, looked for on all hosts at once; one thread at a time.
+
+    `conn` is a connection, for it knows what libpq read in a service file. `found` is the host that was found last:
+    while another one is dead, it need not be asked first.
+    """
+
+    def __init__(self, dsn: str, conn: Any) -> None:
+        parameters = conn.info.dsn_parameters
+        keys = [key for key in ("host", "hostaddr", "port") if parameters.get(key)]
+        columns = [parameters[key].split(",") for key in keys]
+        self._dsn = dsn
+        # A list of one value is meant for every host.
+        self._hosts = [
+            {key: column[index if len(column) > 1 else 0] for key, column in zip(keys, columns, strict=True)}
+            for index in range(max(map(len, columns), default=0))
+        ]
+        here = conn.info.host, str(conn.info.port)
+        self.found = next((host for host in self._hosts if (host.get("host"), host.get("port")) == here), {})
+        self._asked: set[int] = set()  # who owes an answer
+        self._answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+
+    def connect(self, name: str, patience: float = 0.5) -> Any:
+        """The first connection that is taken; psycopg2.Error if none is within `patience` seconds.
+
+        Who stays silent is not asked again until libpq gave up on it.
+        """
+        while (late := self._answer(0)) is not None:
+            if not isinstance(late[1], psycopg2.Error):
+                late[1].close()
+        for index in set(range(len(self._hosts))) - self._asked:
+            self._asked.add(index)
+            threading.Thread(target=self._ask, args=(index, name), daemon=True).start()
+        end = time.monotonic() + patience
+        error = psycopg2.OperationalError("no server has answered yet")
+        while self._asked and (answer := self._answer(max(0.0, end - time.monotonic()))) is not None:
+            index, said = answer
+            if not isinstance(said, psycopg2.Error):
+                self.found = self._hosts[index]
+                return said
+            error = said
+        raise error
+
+    def _answer(self, patience: float) -> tuple[int, Any] | None:
+        try:
+            answer = self._answers.get(patience > 0, patience)
+        except queue.Empty:
+            return None
+        self._asked.discard(answer[0])
+        return answer
+
+    def _ask(self, index: int, name: str) -> None:
+        try:
+            answer: Any = psycopg2.connect(make_dsn(self._dsn, application_name=name, **self._hosts[index]))
+        except psycopg2.Error as error:
+            answer = error
+        self._answers.put((index, answer))
 
 
 def is_transient(error: psycopg2.Error) -> bool:

@@ -123,6 +123,37 @@ def test_a_frozen_server_is_left(make_app: Callable[..., Flask], servers: Server
         thaw()
 
 
+def test_a_dead_host_does_not_hide_the_new_primary(servers: Servers) -> None:
+    """libpq alone would spend two seconds on it, for every connection."""
+    one = servers.primary("pg1")
+    two, three = servers.standby_of(one, "pg2"), servers.standby_of(one, "pg3")
+    pool = Pool(url(one, two, three), name="search", size=4)
+
+    def port(cursor: psycopg2.extensions.cursor) -> int:
+        cursor.execute("SELECT inet_server_port()")
+        (found,) = cursor.fetchone() or (0,)
+        return int(found)
+
+    assert pool.run(port) == one.port
+    thaw = one.freeze()
+    try:
+        with pytest.raises(Unavailable):
+            pool.run(port, idempotent=True, within=3.0)
+        two.promote()
+        began = time.monotonic()
+        assert pool.run(port, idempotent=True) == two.port
+        assert time.monotonic() - began < 1.5
+        # And every other connection, for as long as it takes to bring the host back.
+        began = time.monotonic()
+        fresh = pool._open(None)
+        assert fresh.conn.info.port == two.port
+        assert time.monotonic() - began < 1.5
+        assert len(threading.enumerate()) < 10
+    finally:
+        thaw()
+        pool.close()
+
+
 def test_a_commit_that_no_standby_has_is_not_acknowledged(make_app: Callable[..., Flask], servers: Servers) -> None:
     """Cancelled, such a commit "succeeds" with a warning; the retry must wait for a standby."""
     server = servers.primary()

@@ -111,7 +111,16 @@ class TestObserved:
             (None, "it was not asked"),
             ({"failed": True, "msg": "x" * 500}, "x" * 117 + "..."),
         ],
-        ids=["unreachable", "unreachable, newer", "unreachable while pipelining", "failed", "says nothing", "skipped", "left out", "long"],
+        ids=[
+            "unreachable",
+            "unreachable, newer",
+            "unreachable while pipelining",
+            "failed",
+            "says nothing",
+            "skipped",
+            "left out",
+            "long",
+        ],
     )
     def test_why_there_is_no_observation(self, registered: dict[str, Any] | None, why: str) -> None:
         hostvars = {**self.HOSTVARS, "pg2": {} if registered is None else {"pg_observed": registered}}

@@ -332,10 +332,6 @@ def test_a_release_that_was_never_tested() -> None:
     ]
 
 
-def test_hosts_without_facts_were_not_reached() -> None:
-    assert FILTERS["unreached_hosts"]({"hosts": FACTS}, FACTS) == ["pg3"]
-
-
 def test_the_members_alone_say_the_same_of_the_cluster(site: Site) -> None:
     whole, members = site.read(), site.members()
     assert members["problems"] == []

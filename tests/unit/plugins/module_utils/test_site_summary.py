@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.renfo.redundancy.plugins.module_utils.site_summary import site_summary
+from ansible_collections.renfo.redundancy.plugins.module_utils.site_summary import left_out, site_summary
 
 SITE: dict[str, Any] = {
     "settings": {"site_vip": "10.0.0.100", "site_name": "shop.example"},
@@ -16,7 +16,7 @@ PLAN: dict[str, Any] = {"primary": "pg1", "held": [], "members": {}, "notes": []
 
 
 def test_all_is_well() -> None:
-    assert site_summary(SITE, PLAN, []).splitlines() == [
+    assert site_summary(SITE, PLAN, {}).splitlines() == [
         "PostgreSQL primary: pg1",
         "Site: https://10.0.0.100/ (shop.example)",
         "Next: ansible-playbook renfo.redundancy.status shows every part of the stack.",
@@ -25,25 +25,40 @@ def test_all_is_well() -> None:
 
 def test_one_load_balancer_has_the_address() -> None:
     site = {**SITE, "settings": {"site_vip": "", "site_name": "shop.example"}}
-    assert "Site: https://10.0.0.11/ (shop.example)" in site_summary(site, PLAN, [])
+    assert "Site: https://10.0.0.11/ (shop.example)" in site_summary(site, PLAN, {})
 
 
 def test_no_primary_is_not_named() -> None:
-    assert "PostgreSQL primary" not in site_summary(SITE, {**PLAN, "primary": None}, [])
+    assert "PostgreSQL primary" not in site_summary(SITE, {**PLAN, "primary": None}, {})
 
 
-def test_what_was_left_out_and_what_to_do() -> None:
-    plan = {
-        **PLAN,
-        "primary": "pg2",
-        "held": ["pg1", "pg3"],
-        "members": {"pg1": {"reason": "it can't be reached"}, "pg3": {"reason": "pg1 must be seen first"}},
-        "notes": ["the primary is pg2, the inventory says pg1"],
+PARTIAL = {
+    **PLAN,
+    "primary": "pg2",
+    "held": ["pg1", "pg3"],
+    "members": {"pg1": {"reason": "it can't be reached"}, "pg3": {"reason": "pg1 must be seen first"}},
+    "notes": ["the primary is pg2, the inventory says pg1"],
+}
+REACHED = {"ansible_facts": {"distribution_release": "trixie"}}
+HOSTVARS = {"app1": {}, "pg1": {"ansible_facts": {}}, "pg2": REACHED, "pg3": REACHED}
+
+
+def test_what_was_left_out_and_why() -> None:
+    assert left_out({"hosts": HOSTVARS}, HOSTVARS, PARTIAL, list(HOSTVARS)) == {
+        "app1": "could not be reached and was left out. Bring it back, then run site.yml again.",
+        "pg1": "could not be reached and was left out. Bring it back, then run site.yml again.",
+        "pg3": "was left alone: pg1 must be seen first",
     }
-    lines = site_summary(SITE, plan, ["pg1"]).splitlines()
-    assert lines[2:5] == [
-        "! pg1 could not be reached and was left out. Bring it back, then run site.yml again.",
+
+
+def test_a_limit_leaves_nobody_out() -> None:
+    assert list(left_out({"hosts": HOSTVARS}, HOSTVARS, PARTIAL, ["pg2", "pg3"])) == ["pg3"]
+    assert left_out({"hosts": HOSTVARS}, HOSTVARS, PARTIAL, ["pg2"]) == {}
+
+
+def test_what_was_left_out_is_told() -> None:
+    lines = site_summary(SITE, PARTIAL, {"pg3": "was left alone: pg1 must be seen first"}).splitlines()
+    assert lines[2:4] == [
         "! pg3 was left alone: pg1 must be seen first",
         "* the primary is pg2, the inventory says pg1",
     ]
-    assert sum("pg1 could" in line or "pg1 was" in line for line in lines) == 1
