@@ -5,7 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export LAB_NAME=test HANDOVERS=20 EVERY_STEP=1
 lab/setup.sh requirements.txt requirements-dev.txt
-lab/hosts.sh
-.venv/bin/ansible-playbook -i inventories/lab playbooks/site.yml
+lab/demo.sh
 .venv/bin/python -m pytest -q tests/testinfra/rounds
 .venv/bin/python -m pytest -q -s tests/testinfra/switchover -k "there_and_back or test_interrupted"
