@@ -104,25 +104,6 @@ class Access:
     ssl_root_certificate: str | None = None
     passfile: str | None = None
 
-    @classmethod
-    def of(
-        cls,
-        instance: Instance,
-        user: str,
-        sslmode: str,
-        ssl_root_certificate: str | None = None,
-        passfile: str | None = None,
-    ) -> Access:
-        """What isn't given is taken from the instance's configuration directory, where it is there."""
-        certificate = instance.config_directory / "tls" / "ca.crt"
-        passwords = instance.config_directory / "replication.pgpass"
-        return cls(
-            user,
-            sslmode,
-            ssl_root_certificate or (str(certificate) if certificate.exists() else None),
-            passfile or (str(passwords) if passwords.exists() else None),
-        )
-
     def replication(self, peer: Peer, application_name: str, slot: str | None = None) -> Replication:
         """The connection to ``peer`` that a standby would have."""
         upstream = Upstream(peer.name, peer.address, peer.port, slot)

@@ -30,6 +30,9 @@ attributes:
     description: Target systems.
     platforms: debian
     support: full
+extends_documentation_fragment:
+  - renfo.redundancy.postgresql
+  - renfo.redundancy.postgresql.unit
 options:
   state:
     description:
@@ -40,27 +43,6 @@ options:
     default: fenced
   reason:
     description: Why, for whoever finds the instance down. Required with O(state=fenced).
-    type: str
-  version:
-    description: Major version of PostgreSQL.
-    type: int
-    required: true
-  cluster:
-    description: Name of the cluster in Debian's sense.
-    type: str
-    default: main
-  data_directory:
-    description: Data directory. By default V(/var/lib/postgresql/<version>/<cluster>).
-    type: path
-  config_directory:
-    description: Configuration directory. By default V(/etc/postgresql/<version>/<cluster>).
-    type: path
-  port:
-    description: Port of this instance.
-    type: int
-    default: 5432
-  unit:
-    description: The systemd unit. By default V(postgresql@<version>-<cluster>.service).
     type: str
   grace:
     description: Seconds that the immediate shutdown may take before everything of the server is killed.
@@ -104,19 +86,20 @@ milliseconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_arguments import (
+    LOCATION,
+    UNIT,
+    instance_from,
+    unit_from,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import PgError
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_fence_io import Fence
-from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import Instance
 
 ARGUMENTS = {
+    **LOCATION,
+    **UNIT,
     "state": {"type": "str", "choices": ["fenced", "lifted"], "default": "fenced"},
     "reason": {"type": "str"},
-    "version": {"type": "int", "required": True},
-    "cluster": {"type": "str", "default": "main"},
-    "data_directory": {"type": "path"},
-    "config_directory": {"type": "path"},
-    "port": {"type": "int", "default": 5432},
-    "unit": {"type": "str"},
     "grace": {"type": "float", "default": 2},
 }
 
@@ -125,10 +108,9 @@ def run(module: AnsibleModule) -> None:
     """Look; then, outside check mode, fence or lift."""
     args = module.params
     began = time.monotonic()
-    location = ("version", "cluster", "data_directory", "config_directory", "port")
     fence = Fence(
-        Instance.of(**{key: args[key] for key in location}),
-        args["unit"] or f"postgresql@{args['version']}-{args['cluster']}.service",
+        instance_from(args),
+        unit_from(args),
         lambda argv: module.run_command(argv, cwd="/"),
         args["grace"],
     )

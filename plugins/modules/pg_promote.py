@@ -32,25 +32,10 @@ attributes:
     description: Target systems.
     platforms: debian
     support: full
+extends_documentation_fragment:
+  - renfo.redundancy.postgresql
+  - renfo.redundancy.postgresql.access
 options:
-  version:
-    description: Major version of PostgreSQL.
-    type: int
-    required: true
-  cluster:
-    description: Name of the cluster in Debian's sense.
-    type: str
-    default: main
-  data_directory:
-    description: Data directory. By default V(/var/lib/postgresql/<version>/<cluster>).
-    type: path
-  config_directory:
-    description: Configuration directory. By default V(/etc/postgresql/<version>/<cluster>).
-    type: path
-  port:
-    description: Port of this instance.
-    type: int
-    default: 5432
   timeline:
     description: The timeline that the promotion is expected to lead to.
     type: int
@@ -71,25 +56,6 @@ options:
     description: Seconds within which a peer that took a connection must answer, as one that is frozen doesn't.
     type: float
     default: 2
-  replication_user:
-    description: PostgreSQL role that asks the peers.
-    type: str
-    default: replication
-  passfile:
-    description:
-      - Password file in libpq's format. By default C(replication.pgpass) in the configuration directory, if it is
-        there.
-    type: path
-  sslmode:
-    description: How a peer's certificate is checked, as in libpq.
-    type: str
-    choices: [disable, allow, prefer, require, verify-ca, verify-full]
-    default: verify-full
-  ssl_root_certificate:
-    description:
-      - Certificate of the authority that signed the peers' certificates. By default C(tls/ca.crt) in the configuration
-        directory, if it is there.
-    type: path
   timeout:
     description: Seconds within which the instance must accept writes, once the promotion was requested.
     type: float
@@ -160,8 +126,13 @@ synchronous_write:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_arguments import (
+    ACCESS,
+    LOCATION,
+    access_from,
+    instance_from,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import PgError
-from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import Instance
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_io import (
     Access,
     Promotion,
@@ -171,23 +142,12 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_io imp
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_steps import Peer
 
 ARGUMENTS = {
-    "version": {"type": "int", "required": True},
-    "cluster": {"type": "str", "default": "main"},
-    "data_directory": {"type": "path"},
-    "config_directory": {"type": "path"},
-    "port": {"type": "int", "default": 5432},
+    **LOCATION,
+    **ACCESS,
     "timeline": {"type": "int"},
     "peers": {"type": "list", "elements": "dict", "default": []},
     "peer_timeout": {"type": "float", "default": 0.2},
     "answer_timeout": {"type": "float", "default": 2},
-    "replication_user": {"type": "str", "default": "replication"},
-    "passfile": {"type": "path", "no_log": False},
-    "sslmode": {
-        "type": "str",
-        "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
-        "default": "verify-full",
-    },
-    "ssl_root_certificate": {"type": "path"},
     "timeout": {"type": "float", "default": 60},
     "verify": {"type": "bool", "default": True},
     "synchronous_write_timeout": {"type": "float", "default": 0},
@@ -197,11 +157,8 @@ ARGUMENTS = {
 def run(module: AnsibleModule) -> None:
     """Refuse, or promote."""
     args = module.params
-    location = ("version", "cluster", "data_directory", "config_directory", "port")
-    instance = Instance.of(**{key: args[key] for key in location})
-    access = Access.of(
-        instance, args["replication_user"], args["sslmode"], args["ssl_root_certificate"], args["passfile"]
-    )
+    instance = instance_from(args)
+    access = Access(**access_from(args, instance))
     promotion = Promotion(
         instance,
         args["timeline"],

@@ -37,6 +37,10 @@ attributes:
     description: Target systems.
     platforms: debian
     support: full
+extends_documentation_fragment:
+  - renfo.redundancy.postgresql
+  - renfo.redundancy.postgresql.unit
+  - renfo.redundancy.postgresql.access
 options:
   action:
     description:
@@ -66,27 +70,6 @@ options:
         it can't be saved, and remove the old data before a fresh copy is made where the disk is too small for both.
     type: bool
     default: false
-  version:
-    description: Major version of PostgreSQL.
-    type: int
-    required: true
-  cluster:
-    description: Name of the cluster in Debian's sense.
-    type: str
-    default: main
-  data_directory:
-    description: Data directory. By default V(/var/lib/postgresql/<version>/<cluster>).
-    type: path
-  config_directory:
-    description: Configuration directory. By default V(/etc/postgresql/<version>/<cluster>).
-    type: path
-  port:
-    description: Port of this instance.
-    type: int
-    default: 5432
-  unit:
-    description: The systemd unit. By default V(postgresql@<version>-<cluster>.service).
-    type: str
   upstream_host:
     description: Name of the upstream, as in its certificate.
     type: str
@@ -98,21 +81,6 @@ options:
     description: Port of the upstream.
     type: int
     default: 5432
-  replication_user:
-    description: PostgreSQL role that replicates.
-    type: str
-    default: replication
-  passfile:
-    description: Password file in libpq's format, readable by the user postgres alone.
-    type: path
-  sslmode:
-    description: How the upstream's certificate is checked, as in libpq.
-    type: str
-    choices: [disable, allow, prefer, require, verify-ca, verify-full]
-    default: verify-full
-  ssl_root_certificate:
-    description: Certificate of the authority that signed the upstream's certificate.
-    type: path
   application_name:
     description:
       - Name under which the upstream knows this standby, as in C(synchronous_standby_names); the
@@ -216,12 +184,19 @@ lost:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_arguments import (
+    ACCESS,
+    LOCATION,
+    UNIT,
+    access_from,
+    instance_from,
+    unit_from,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     PgError,
     Upstream,
     slot_name,
 )
-from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import Instance
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_rewind_io import (
     Rejoin,
 )
@@ -237,26 +212,15 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_standby_steps 
 )
 
 ARGUMENTS = {
+    **LOCATION,
+    **UNIT,
+    **ACCESS,
     "action": {"type": "str", "choices": ["clone", "follow", "rejoin"], "required": True},
     "stop_primary": {"type": "bool", "default": False},
     "discard": {"type": "bool", "default": False},
-    "version": {"type": "int", "required": True},
-    "cluster": {"type": "str", "default": "main"},
-    "data_directory": {"type": "path"},
-    "config_directory": {"type": "path"},
-    "port": {"type": "int", "default": 5432},
-    "unit": {"type": "str"},
     "upstream_host": {"type": "str", "required": True},
     "upstream_address": {"type": "str"},
     "upstream_port": {"type": "int", "default": 5432},
-    "replication_user": {"type": "str", "default": "replication"},
-    "passfile": {"type": "path", "no_log": False},
-    "sslmode": {
-        "type": "str",
-        "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
-        "default": "verify-full",
-    },
-    "ssl_root_certificate": {"type": "path"},
     "application_name": {"type": "str", "required": True},
     "slot": {"type": "str"},
     "system_identifier": {"type": "str"},
@@ -272,20 +236,17 @@ def standby_from(module: AnsibleModule) -> Standby:
     slot = args["slot"] or slot_name(args["application_name"])
     if slot != slot_name(slot):
         raise PgError(f"slot is {slot!r}, expected lower-case letters, digits and underscores")
+    instance = instance_from(args)
     replication = Replication(
         Upstream(args["upstream_host"], args["upstream_address"], args["upstream_port"], slot),
-        args["replication_user"],
-        args["application_name"],
-        args["sslmode"],
-        args["ssl_root_certificate"],
-        args["passfile"],
+        application_name=args["application_name"],
+        **access_from(args, instance),
     )
-    location = ("version", "cluster", "data_directory", "config_directory", "port")
     action = StandbyAction(args["action"])
     return (Rejoin if action is StandbyAction.REJOIN else Standby)(
-        instance=Instance.of(**{key: args[key] for key in location}),
+        instance=instance,
         wanted=Wanted(action, replication, args["system_identifier"], args["stop_primary"], args["discard"]),
-        unit=args["unit"] or f"postgresql@{args['version']}-{args['cluster']}.service",
+        unit=unit_from(args),
         # From "/", for postgres may not enter the directory that root came from.
         run=lambda argv: module.run_command(argv, cwd="/"),
         timeout=args["timeout"],

@@ -38,6 +38,10 @@ attributes:
     description: Target systems.
     platforms: debian
     support: full
+extends_documentation_fragment:
+  - renfo.redundancy.postgresql
+  - renfo.redundancy.postgresql.unit
+  - renfo.redundancy.postgresql.access
 options:
   part:
     description:
@@ -51,27 +55,6 @@ options:
       - The other host, its C(name) as in its certificate, its C(address) and C(port). Other keys are left alone.
     type: dict
     required: true
-  version:
-    description: Major version of PostgreSQL.
-    type: int
-    required: true
-  cluster:
-    description: Name of the cluster in Debian's sense.
-    type: str
-    default: main
-  data_directory:
-    description: Data directory. By default V(/var/lib/postgresql/<version>/<cluster>).
-    type: path
-  config_directory:
-    description: Configuration directory. By default V(/etc/postgresql/<version>/<cluster>).
-    type: path
-  port:
-    description: Port of this instance.
-    type: int
-    default: 5432
-  unit:
-    description: The systemd unit. By default V(postgresql@<version>-<cluster>.service).
-    type: str
   timeline:
     description:
       - The timeline that the old primary is expected to be on.
@@ -94,25 +77,6 @@ options:
     type: list
     elements: str
     default: []
-  replication_user:
-    description: PostgreSQL role that asks O(peer), and replicates.
-    type: str
-    default: replication
-  passfile:
-    description:
-      - Password file in libpq's format. By default C(replication.pgpass) in the configuration directory, if it is
-        there.
-    type: path
-  sslmode:
-    description: How the certificate of O(peer) is checked, as in libpq.
-    type: str
-    choices: [disable, allow, prefer, require, verify-ca, verify-full]
-    default: verify-full
-  ssl_root_certificate:
-    description:
-      - Certificate of the authority that signed that certificate. By default C(tls/ca.crt) in the configuration
-        directory, if it is there.
-    type: path
   timeout:
     description:
       - Seconds that the candidate waits for the shutdown, and that the primary waits for the candidate; first to be
@@ -193,6 +157,14 @@ phases:
 import signal
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_arguments import (
+    ACCESS,
+    LOCATION,
+    UNIT,
+    access_from,
+    instance_from,
+    unit_from,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import PgError, slot_name
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import Instance
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_io import Access
@@ -203,26 +175,15 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_switchover_han
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_switchover_take import TakeOver
 
 ARGUMENTS = {
+    **LOCATION,
+    **UNIT,
+    **ACCESS,
     "part": {"type": "str", "choices": ["hand_over", "take_over"], "required": True},
     "peer": {"type": "dict", "required": True},
-    "version": {"type": "int", "required": True},
-    "cluster": {"type": "str", "default": "main"},
-    "data_directory": {"type": "path"},
-    "config_directory": {"type": "path"},
-    "port": {"type": "int", "default": 5432},
-    "unit": {"type": "str"},
     "timeline": {"type": "int"},
     "application_name": {"type": "str"},
     "slot": {"type": "str"},
     "drop_slots": {"type": "list", "elements": "str", "default": []},
-    "replication_user": {"type": "str", "default": "replication"},
-    "passfile": {"type": "path", "no_log": False},
-    "sslmode": {
-        "type": "str",
-        "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
-        "default": "verify-full",
-    },
-    "ssl_root_certificate": {"type": "path"},
     "timeout": {"type": "float", "default": 30},
     "stop_timeout": {"type": "float", "default": 20},
 }
@@ -235,13 +196,11 @@ def hand_over_from(module: AnsibleModule, instance: Instance, peer: Peer) -> Han
     for name in (slot, *args["drop_slots"]):
         if name != slot_name(name):
             raise PgError(f"found the slot {name!r}, expected lower-case letters, digits and underscores")
-    access = Access.of(
-        instance, args["replication_user"], args["sslmode"], args["ssl_root_certificate"], args["passfile"]
-    )
+    access = Access(**access_from(args, instance))
     standby = Standby(
         instance=instance,
         wanted=Wanted(StandbyAction.FOLLOW, access.replication(peer, args["application_name"], slot)),
-        unit=args["unit"] or f"postgresql@{args['version']}-{args['cluster']}.service",
+        unit=unit_from(args),
         run=lambda argv: module.run_command(argv, cwd="/"),
     )
     return HandOver(
@@ -252,8 +211,7 @@ def hand_over_from(module: AnsibleModule, instance: Instance, peer: Peer) -> Han
 def run(module: AnsibleModule) -> None:
     """Refuse, or do this host's part."""
     args = module.params
-    location = ("version", "cluster", "data_directory", "config_directory", "port")
-    instance = Instance.of(**{key: args[key] for key in location})
+    instance = instance_from(args)
     peer = Peer.from_dict(args["peer"])
     if not module.check_mode:
         # Half of it is worse than all of it: the connection to the controller may break, the task goes on.

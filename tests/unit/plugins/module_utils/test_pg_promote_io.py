@@ -16,7 +16,6 @@ import pytest
 from ansible_collections.renfo.redundancy.plugins.module_utils import pg_promote_io
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import PgError
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_io import (
-    Access,
     Promotion,
     ask_peer,
     synchronous_write,
@@ -192,19 +191,3 @@ class TestAskPeer:
 
         assert (answer.in_recovery, answer.reachable) == (None, True)
         assert "pg_hba.conf" in str(answer.error)
-
-
-def test_access_takes_what_lies_in_the_configuration_directory(pg2: Host) -> None:
-    directory = pg2.instance.config_directory
-    assert Access.of(pg2.instance, "replication", "prefer").passfile is None
-    (directory / "replication.pgpass").touch()
-    (directory / "tls").mkdir()
-    (directory / "tls" / "ca.crt").touch()
-
-    found = Access.of(pg2.instance, "replication", "verify-full")
-    assert (found.passfile, found.ssl_root_certificate) == (
-        f"{directory}/replication.pgpass",
-        f"{directory}/tls/ca.crt",
-    )
-    given = Access.of(pg2.instance, "replication", "verify-full", "/a", "/b")
-    assert (given.ssl_root_certificate, given.passfile) == ("/a", "/b")
