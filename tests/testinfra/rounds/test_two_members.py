@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +78,27 @@ def test_safety_waits_for_the_second_copy(lab: Lab, pair: Pair) -> None:
         writer.wait_acknowledged()
         assert overlaps(samples()) == []
     assert writer.lost() == set()
+
+
+def test_a_new_primary_that_lost_power_too_waits_for_a_person(lab: Lab, pair: Pair) -> None:
+    old, new = pair.primary(), pair.standbys()[0]
+    with pair.sampled(pair.hosts) as samples:
+        pair.power_off(old)
+        play = pair.play("failover.yml", "any_1", failover_fenced=old)
+        assert play.rc == 0, play.output
+        pair.power_off(new)
+        pair.power_on(new, old)
+        pair.wait_up(new)
+        pair.wait_up(old)
+        time.sleep(8)
+        # Each might be the one that was replaced, as far as it can know alone.
+        assert pair.roles() == {old: None, new: None}
+        site = pair.play("site.yml", "any_1")
+        assert pair.primary() == new, site.output
+        back = pair.play("rejoin.yml", "any_1")
+        assert back.rc == 0, back.output
+        pair.wait_whole()
+        assert overlaps(samples()) == []
 
 
 def test_availability_has_its_price(pair: Pair) -> None:
