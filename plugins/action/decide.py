@@ -24,5 +24,5 @@ class ActionModule(ActionBase):
         Display().display("\n" + arguments["text"].rstrip("\n") + "\n")
         if plan["refusals"]:
             message = "\n- ".join(("Nothing was changed.", *plan["refusals"]))
-            return {"changed": False, "plan": plan, "failed": True, "msg": message}
+            return {"changed": False, "failed": True, "msg": message}
         return {"changed": False, "plan": plan}

@@ -51,7 +51,7 @@ EXAMPLES = r"""
 RETURN = r"""
 plan:
   description: The plan.
-  returned: always
+  returned: success
   type: dict
   sample:
     outcome: act

@@ -168,9 +168,11 @@ class Cluster:
             yield lambda: self._samples(sampled)
         finally:
             for host in sampled:
-                self.lab.host(host).run(
-                    "systemctl disable sampler; systemctl stop sampler; rm -f /etc/systemd/system/sampler.service"
-                )
+                # A host that a failed test left down must not hide what failed.
+                with contextlib.suppress(RuntimeError):
+                    self.lab.host(host).run(
+                        "systemctl disable sampler; systemctl stop sampler; rm -f /etc/systemd/system/sampler.service"
+                    )
 
     def _sample(self, host: str) -> None:
         """A unit, so that it samples again after a reboot."""

@@ -69,7 +69,7 @@ def test_safety_waits_for_the_second_copy(lab: Lab, pair: Pair) -> None:
         assert play.rc == 0, play.output
         # Promoted, and as safe as it was asked to be: nothing is acknowledged that only one host holds.
         told = len(writer.acknowledged)
-        assert "waits" in play.said(), play.output
+        assert "so commits wait" in play.said(), play.output
         pair.power_on(old)
         pair.wait_up(old)
         assert len(writer.acknowledged) == told
