@@ -81,3 +81,14 @@ def is_stale(unit: UnitState) -> bool:
     if unit.stamp is not None and unit.stamp.invocation == unit.invocation:
         return unit.stamp.digest != unit.digest
     return unit.changed_at > unit.started_at
+
+
+def joins_start(sub_state: str, began_at: float, changed_at: float) -> bool:
+    """Whether a start that is under way reads what is on disk, so that it is to be waited for and not begun anew.
+
+    ``sub_state`` is systemd's, ``began_at`` when the start began, in seconds since the epoch.
+    """
+    # Programs run before the service itself, which may take as long as a guard wants.
+    if sub_state in ("condition", "start-pre"):
+        return True
+    return sub_state == "start" and changed_at < began_at

@@ -114,6 +114,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.service_state imp
     Stamp,
     Step,
     UnitState,
+    joins_start,
     steps,
 )
 
@@ -138,7 +139,10 @@ class Systemd:
 
     def show(self, unit):
         """Properties of *unit*; an unknown unit has them too."""
-        names = "ActiveState,SubState,UnitFileState,InvocationID,ActiveEnterTimestampMonotonic,NeedDaemonReload"
+        names = (
+            "ActiveState,SubState,UnitFileState,InvocationID,NeedDaemonReload"
+            ",ActiveEnterTimestampMonotonic,InactiveExitTimestampMonotonic"
+        )
         rc, out, err = self._module.run_command(["systemctl", "show", unit, f"--property={names}"])
         if rc != 0:
             raise ServiceError(f"systemctl show {unit} failed: {err.strip()}")
@@ -178,18 +182,30 @@ def observe(systemd, unit, params):
     paths = [path.replace("%i", instance) for path in params["files"]]
     digest, changed_at = fingerprint(paths, params["context"])
     stamp = STAMPS / f"{unit}.json"
-    monotonic = int(shown.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
     return UnitState(
         # Debian's postgresql@.service ignores a failed start and stays "active (exited)".
         active=shown.get("ActiveState") in ("active", "reloading") and shown.get("SubState") != "exited",
         enabled=shown.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "generated", "indirect")
         or not params["enabled"],
         invocation=shown.get("InvocationID", ""),
-        started_at=time.time() - (time.clock_gettime(time.CLOCK_MONOTONIC) - monotonic),
+        started_at=moment(shown, "ActiveEnter"),
         digest=digest,
         changed_at=changed_at,
         stamp=Stamp.from_dict(json.loads(stamp.read_text())) if stamp.exists() else None,
     )
+
+
+def moment(shown, name):
+    """When a unit did that, in seconds since the epoch; systemd counts from boot."""
+    monotonic = int(shown.get(f"{name}TimestampMonotonic") or 0) / 1e6
+    return time.time() - (time.clock_gettime(time.CLOCK_MONOTONIC) - monotonic)
+
+
+def start_command(systemd, unit, changed_at):
+    """What starts *unit*: one that only claims to be active wants a restart, a start would do nothing."""
+    shown = systemd.show(unit)
+    joins = joins_start(shown.get("SubState", ""), moment(shown, "InactiveExit"), changed_at)
+    return "start" if joins else "restart"
 
 
 def write_stamp(systemd, unit, digest):
@@ -242,8 +258,9 @@ def settle(module, systemd):
     for unit, url in zip(units, urls, strict=True):
         for step in planned[unit]:
             try:
-                # A start of a unit that only claims to be active would do nothing.
-                systemd.run("systemctl", "restart" if step is Step.START else step.value, unit)
+                starts = step is Step.START
+                command = start_command(systemd, unit, units[unit].changed_at) if starts else step.value
+                systemd.run("systemctl", command, unit)
             except ServiceError as error:
                 raise ServiceError(f"{error}\nIts journal ends with:\n{systemd.journal(unit)}") from error
         if planned[unit] and systemd.show(unit).get("ActiveState") in ("inactive", "failed"):

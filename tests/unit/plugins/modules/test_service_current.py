@@ -82,7 +82,7 @@ class Host:
                 self.units.setdefault(name, Unit()).enabled = True
             case ["systemctl", "restart", name] if name in self.units and self.units[name].skipped:
                 pass
-            case ["systemctl", "restart", name]:
+            case ["systemctl", "restart" | "start", name]:
                 enabled = self.units.setdefault(name, Unit()).enabled
                 self.units[name] = Unit(active=True, enabled=enabled)
                 self.units[name].invocation = f"later {next(self._invocations)}"
@@ -160,6 +160,15 @@ def test_check_then_apply_then_again(run: Run, stamps: Path, config: Path) -> No
     again = run(host)
     assert again == {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
     assert host.commands == []
+
+
+def test_a_start_under_way_is_waited_for(run: Run, config: Path) -> None:
+    """A restart would kill the server that was just let in."""
+    unit = Unit(enabled=True)
+    unit.state, unit.sub = "activating", "condition"
+    host = Host({"app@1.service": unit}, units=["app@1.service"], files=[str(config)])
+    assert run(host)["actions"] == ["start app@1.service"]
+    assert host.commands == ["systemctl daemon-reload", "systemctl start app@1.service"]
 
 
 def test_a_changed_file_is_taken_over_once(run: Run, config: Path) -> None:
