@@ -328,7 +328,8 @@ def _row(scene: Scene, name: str, old: str | None, candidate: str | None, sync_s
         part,
         "doesn't answer" if seen.state in (State.PRIMARY, State.STANDBY) and not seen.accepts_connections else "",
         "replay paused" if seen.replay_paused else "",
-        f"fenced: {seen.fenced_reason or 'no reason given'}" if seen.fenced else "",
+        # Why at length is in status.yml; here is a column.
+        f"fenced: {re.split(r'[.:] ', seen.fenced_reason or 'no reason given')[0]}" if seen.fenced else "",
         "" if seen.clean_shutdown is not False else "not stopped in order",
         "" if not seen.is_standby else f"follows {scene.upstream_of(seen) or 'nobody'}",
     ]

@@ -504,7 +504,8 @@ class Connection:
             self.close()
             raise SilentError("no answer in time") from None
         except self._driver.Error as error:
-            text = one_line(error) or type(error).__name__
+            # libpq's hints are lines that begin with a tab.
+            text = one_line(str(error).partition("\n\t")[0]) or type(error).__name__
             # After an error of the question itself the connection is as good as before.
             if error.pgcode is None or self._connection is None or self._connection.closed:
                 self.close()
