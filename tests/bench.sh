@@ -19,4 +19,6 @@ docker images -q 'renfo-lab/*' 2>/dev/null | sort -u | xargs -r docker rmi -f >/
 echo "Building the lab 'bench' from nothing (log: $log)"
 make demo >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }
 .venv/bin/python tests/bench.py
+# The client that writes through it all is the tests' own.
+lab/setup.sh requirements.txt requirements-dev.txt
 .venv/bin/python -m tests.bench_handover
