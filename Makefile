@@ -17,7 +17,7 @@ lint: ## Lint alone
 unit: ## Unit tests alone
 	@tests/run.sh unit
 
-rounds: ## Power cuts, a cluster of two, many handovers: longer than CI has time for
+rounds: ## A cluster of two, many handovers: longer than CI has time for
 	@tests/rounds.sh
 
 bench: ## Measure how long things take, on the demo lab
