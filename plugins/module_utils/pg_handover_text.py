@@ -17,6 +17,7 @@ WIDTH = 98
 #: A note gets at least so much of it.
 NARROWEST_NOTE = 24
 NOTHING = "-"
+NEXT = "Next: ansible-playbook renfo.redundancy.status shows every part of the stack."
 #: Instead of a report, in check mode.
 CHECKED = "Check mode: nothing was changed. Without --check, what stands above is done."
 
@@ -49,8 +50,8 @@ def switchover_report(plan: Plan, promotion: Mapping[str, Any] | None = None, ch
 
 
 def rejoin_report(plan: Plan, results: Mapping[str, Mapping[str, Any]] | None = None, check: bool = False) -> str:
-    """What became of each member, from what ``pg_standby`` returned for it, and what is left to do."""
-    return CHECKED if check else "\n".join(_rejoined(plan, results or {}))
+    """What became of each member, or would, from what ``pg_standby`` returned for it, and what is left to do."""
+    return "\n".join((*_rejoined(plan, results or {}, check), CHECKED if check else NEXT))
 
 
 def _failover(plan: Plan) -> Iterator[str]:
@@ -135,7 +136,8 @@ def _rejoin(plan: Plan) -> Iterator[str]:
     yield from _section("Good to know", plan["notes"])
 
 
-def _rejoined(plan: Plan, results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _rejoined(plan: Plan, results: Mapping[str, Mapping[str, Any]], check: bool) -> Iterator[str]:
+    streams = "would stream" if check else "streams"
     for name, member in plan["members"].items():
         result = results.get(name) or {}
         lost = result.get("lost") or {}
@@ -145,7 +147,7 @@ def _rejoined(plan: Plan, results: Mapping[str, Mapping[str, Any]]) -> Iterator[
             yield from _wrapped(f"! {name} did not come back: {result.get('msg', 'no answer')}", "", "  ")
         elif member["action"] != "none":
             how = f": {result['reason']}" if result.get("reason") else ""
-            yield from _wrapped(f"{name} streams from {plan['primary']} again{how}", "", "  ")
+            yield from _wrapped(f"{name} {streams} from {plan['primary']} again{how}", "", "  ")
         if lost.get("directory"):
             count = lost.get("transactions")
             number = "an unknown number of transactions" if count is None else f"{count} transaction(s)"
@@ -157,7 +159,6 @@ def _rejoined(plan: Plan, results: Mapping[str, Mapping[str, Any]]) -> Iterator[
             )
     for note in plan["notes"]:
         yield from _wrapped(f"* {note}", "", "  ")
-    yield "Next: ansible-playbook renfo.redundancy.status shows every part of the stack."
 
 
 def _done(plan: Plan, promotion: Mapping[str, Any]) -> Iterator[str]:
@@ -185,7 +186,7 @@ def _left(plan: Plan) -> Iterator[str]:
         # Lines of YAML are to be copied as they are.
         yield from [f"    {step}"] if step.startswith(" ") else _wrapped(step, "  - ", "    ")
     yield ""
-    yield "Next: ansible-playbook renfo.redundancy.status shows every part of the stack."
+    yield NEXT
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

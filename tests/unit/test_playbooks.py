@@ -39,6 +39,13 @@ def test_failures_are_never_swallowed(path: Path) -> None:
     assert "|| true" not in text
 
 
+def test_connections_of_a_handover_lie_where_ansible_makes_room_for_them() -> None:
+    """A user may have no ~/.ssh, and would learn of it when the primary is lost."""
+    contact = load(ROOT / "playbooks/vars/contact.yml")
+    assert "ControlPath" not in contact["ansible_ssh_args"]
+    assert contact["ansible_control_path"].startswith("%(directory)s/")
+
+
 def calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every role that site.yml runs: the hosts of its play, its name, the variables it gets."""
     for play in SITE:

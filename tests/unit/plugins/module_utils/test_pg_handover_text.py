@@ -154,10 +154,15 @@ class TestReport:
     def test_check_mode_claims_nothing(self) -> None:
         decided = failed(CRASHED, PG2, PG3)
 
-        said = {failover_report(decided, {}, check=True), switchover_report(decided, {}, check=True)}
-        said.add(rejoin_report(rejoined(stopped_primary(1, 90), primary(2), None), {}, check=True))
-
-        assert said == {"Check mode: nothing was changed. Without --check, what stands above is done."}
+        said = "Check mode: nothing was changed. Without --check, what stands above is done."
+        assert failover_report(decided, {}, check=True) == said
+        assert switchover_report(decided, {}, check=True) == said
+        results = {"pg1": {"reason": "rewound"}}
+        report = rejoin_report(
+            rejoined(stopped_primary(1, 90), primary(2), standby("pg2", "pg3", 2)), results, check=True
+        )
+        assert report.splitlines()[0] == "pg1 would stream from pg2 again: rewound"
+        assert report.splitlines()[-1] == said
 
     def test_nobody_acknowledges_yet(self) -> None:
         report = failover_report(failed(CRASHED, PG2, PG3), {"synchronous_write": {"ok": False, "milliseconds": 10000}})
