@@ -23,6 +23,6 @@ class ActionModule(ActionBase):
         plan = arguments["plan"]
         Display().display("\n" + arguments["text"].rstrip("\n") + "\n")
         if plan["refusals"]:
-            message = "\n- ".join(("Nothing was changed.", *plan["refusals"]))
+            message = "\n- ".join(("Refused.", *plan["refusals"]))
             return {"changed": False, "failed": True, "msg": message}
         return {"changed": False, "plan": plan}

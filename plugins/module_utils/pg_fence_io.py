@@ -83,11 +83,14 @@ class Fence:
             write_atomically(self.instance.fence_file, reason.strip() + "\n", 0o644)
         # Again and again, for systemd may have been about to start it when the marker was written.
         stopped = False
-        for _attempt in range(3):
+        for _attempt in range(3 if looked.was != State.ABSENT.value else 0):
+            if self._processes():
+                stopped = True
+                self._stop()
+            # Where nothing runs, too: a guard that allows a start in this moment may not have seen the marker.
+            self._systemctl("stop")
             if not self._processes():
                 break
-            stopped = True
-            self._stop()
         self._refuse_running()
         return stopped
 

@@ -317,6 +317,11 @@ def table(scene: Scene, old: str | None, candidate: str | None) -> tuple[Row, ..
     return tuple(_row(scene, name, old, candidate, states.get(name)) for name in scene.declared.names)
 
 
+def _in_short(reason: str) -> str:
+    """Without its time, and without what follows from it: status.yml has it at length, here is a column."""
+    return re.split(r"[.:] ", re.sub(r"^\d{4}-\d\d-\d\dT\S+ ", "", reason))[0]
+
+
 def _row(scene: Scene, name: str, old: str | None, candidate: str | None, sync_state: str | None) -> Row:
     seen = scene.seen.get(name)
     serves = seen is not None and seen.state is State.PRIMARY and seen.accepts_connections
@@ -328,8 +333,7 @@ def _row(scene: Scene, name: str, old: str | None, candidate: str | None, sync_s
         part,
         "doesn't answer" if seen.state in (State.PRIMARY, State.STANDBY) and not seen.accepts_connections else "",
         "replay paused" if seen.replay_paused else "",
-        # Why at length is in status.yml; here is a column.
-        f"fenced: {re.split(r'[.:] ', seen.fenced_reason or 'no reason given')[0]}" if seen.fenced else "",
+        f"fenced: {_in_short(seen.fenced_reason or 'no reason given')}" if seen.fenced else "",
         "" if seen.clean_shutdown is not False else "not stopped in order",
         "" if not seen.is_standby else f"follows {scene.upstream_of(seen) or 'nobody'}",
     ]

@@ -125,7 +125,7 @@ _MOVES = {
 
 
 def _rejoin(plan: Plan) -> Iterator[str]:
-    yield "Rejoin refused: nothing is changed" if plan["refusals"] else f"Rejoin: {plan['primary']} is the primary"
+    yield "Rejoin refused" if plan["refusals"] else f"Rejoin: {plan['primary']} is the primary"
     yield ""
     words = {"none": "is well", "hold": "left alone", "refuse": "refused"}
     first = max((len(name) for name in plan["members"]), default=0)

@@ -30,6 +30,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_steps 
     Peer,
     PeerAnswer,
     Standing,
+    refuse_behind,
     refuse_beside,
     refuse_promotion,
     uncertainties,
@@ -220,6 +221,8 @@ class Promotion:
             refuse_promotion(standing, self.timeline, fence_of(self.instance))
             answers = peers.answers()
             refuse_beside(standing, answers)
+            if standing.in_recovery:
+                refuse_behind(standing, answers)
             warnings = list(uncertainties(answers))
             done = Promoted(standing.in_recovery, standing.timeline, standing.timeline, standing.lsn)
             if only_check:

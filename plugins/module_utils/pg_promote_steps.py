@@ -117,6 +117,28 @@ def refuse_beside(standing: Standing, answers: Mapping[str, PeerAnswer]) -> None
             )
 
 
+def refuse_behind(standing: Standing, answers: Mapping[str, PeerAnswer]) -> None:
+    """PgError if a standby of the same cluster holds more than this one.
+
+    Whoever chose this one looked at a moment when the old primary may still have acknowledged commits that another
+    standby alone has. By now the old primary is fenced, and what each of them holds is final.
+    """
+    for name, answer in answers.items():
+        if not answer.in_recovery or answer.system_identifier != standing.system_identifier or answer.lsn is None:
+            continue
+        # A standby that has lost its primary doesn't know of what timeline it received last.
+        theirs = answer.timeline or standing.timeline
+        if (theirs, answer.lsn) > (standing.timeline, standing.lsn):
+            raise PgError(
+                f"{name}, a standby too, holds more: it is at {answer.lsn} on timeline {theirs}, this one at "
+                f"{standing.lsn} on {standing.timeline}. Expected that nobody is ahead, for what only {name} has may "
+                "have been acknowledged. Nothing was promoted. Run failover.yml again: it chooses the one that holds "
+                "the most",
+                peer=name,
+                lsn=str(answer.lsn),
+            )
+
+
 def uncertainties(answers: Mapping[str, PeerAnswer]) -> Sequence[str]:
     """What is worth a warning: a server that is there and doesn't say whether it is a primary."""
     return [

@@ -83,12 +83,9 @@ def is_stale(unit: UnitState) -> bool:
     return unit.changed_at > unit.started_at
 
 
-def joins_start(sub_state: str, began_at: float, changed_at: float) -> bool:
-    """Whether a start that is under way reads what is on disk, so that it is to be waited for and not begun anew.
+def is_starting(sub_state: str) -> bool:
+    """Whether a start is under way, which is to be waited for: a restart would kill what was just let in.
 
-    ``sub_state`` is systemd's, ``began_at`` when the start began, in seconds since the epoch.
+    Programs that run before the service itself may take as long as a guard wants. ``sub_state`` is systemd's.
     """
-    # Programs run before the service itself, which may take as long as a guard wants.
-    if sub_state in ("condition", "start-pre"):
-        return True
-    return sub_state == "start" and changed_at < began_at
+    return sub_state in ("condition", "start-pre", "start")

@@ -114,7 +114,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.service_state imp
     Stamp,
     Step,
     UnitState,
-    joins_start,
+    is_starting,
     steps,
 )
 
@@ -201,11 +201,21 @@ def moment(shown, name):
     return time.time() - (time.clock_gettime(time.CLOCK_MONOTONIC) - monotonic)
 
 
-def start_command(systemd, unit, changed_at):
-    """What starts *unit*: one that only claims to be active wants a restart, a start would do nothing."""
+def start(systemd, unit, state, on_change):
+    """Start *unit*, or wait for the start that is under way."""
     shown = systemd.show(unit)
-    joins = joins_start(shown.get("SubState", ""), moment(shown, "InactiveExit"), changed_at)
-    return "start" if joins else "restart"
+    if not is_starting(shown.get("SubState", "")):
+        # One that only claims to be active: a start would do nothing.
+        systemd.run("systemctl", "restart", unit)
+        return
+    systemd.run("systemctl", "start", unit)
+    if (
+        shown["SubState"] == "start"
+        and state.changed_at >= moment(shown, "InactiveExit")
+        and on_change is not Apply.NOTHING
+    ):
+        # It may have read what was there when it began.
+        systemd.run("systemctl", on_change.value, unit)
 
 
 def write_stamp(systemd, unit, digest):
@@ -258,9 +268,10 @@ def settle(module, systemd):
     for unit, url in zip(units, urls, strict=True):
         for step in planned[unit]:
             try:
-                starts = step is Step.START
-                command = start_command(systemd, unit, units[unit].changed_at) if starts else step.value
-                systemd.run("systemctl", command, unit)
+                if step is Step.START:
+                    start(systemd, unit, units[unit], Apply(params["on_change"]))
+                else:
+                    systemd.run("systemctl", step.value, unit)
             except ServiceError as error:
                 raise ServiceError(f"{error}\nIts journal ends with:\n{systemd.journal(unit)}") from error
         if planned[unit] and systemd.show(unit).get("ActiveState") in ("inactive", "failed"):

@@ -226,7 +226,13 @@ class Pool:
     def _open(self, search: _Search | None) -> _Link:
         name = f"{self._name}-{secrets.token_hex(4)}"[-63:]
         if search:
-            conn = search.connect(name)
+            try:
+                conn = search.connect(name)
+            except psycopg2.Error:
+                if search.nowhere:
+                    # libpq reads the service file anew.
+                    self._search = None
+                raise
         else:
             known = self._search.found if self._search else {}
             conn = psycopg2.connect(make_dsn(self._dsn, application_name=name, **known))
@@ -329,37 +335,45 @@ class _Search:
         ]
         here = conn.info.host, str(conn.info.port)
         self.found = next((host for host in self._hosts if (host.get("host"), host.get("port")) == here), {})
+        self.nowhere = False
         self._asked: set[int] = set()  # who owes an answer
         self._answers: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
 
     def connect(self, name: str, patience: float = 0.5) -> Any:
         """The first connection that is taken; psycopg2.Error if none is within `patience` seconds.
 
-        Who stays silent is not asked again until libpq gave up on it.
+        Who stays silent is not asked again until libpq gave up on it. `nowhere` is true once all have answered, and
+        none was the primary: it may be a host that was added since.
         """
-        while (late := self._answer(0)) is not None:
-            if not isinstance(late[1], psycopg2.Error):
-                late[1].close()
-        for index in set(range(len(self._hosts))) - self._asked:
-            self._asked.add(index)
-            threading.Thread(target=self._ask, args=(index, name), daemon=True).start()
-        end = time.monotonic() + patience
-        error = psycopg2.OperationalError("no server has answered yet")
-        while self._asked and (answer := self._answer(max(0.0, end - time.monotonic()))) is not None:
-            index, said = answer
-            if not isinstance(said, psycopg2.Error):
-                self.found = self._hosts[index]
-                return said
-            error = said
-        raise error
+        # What came since the last look counts: a server that has just taken over may be slow.
+        conn, error = self._first(0.0)
+        if conn is None:
+            for index in set(range(len(self._hosts))) - self._asked:
+                self._asked.add(index)
+                threading.Thread(target=self._ask, args=(index, name), daemon=True).start()
+            conn, error = self._first(patience)
+        if conn is None:
+            self.nowhere = not self._asked
+            raise error
+        return conn
 
-    def _answer(self, patience: float) -> tuple[int, Any] | None:
-        try:
-            answer = self._answers.get(patience > 0, patience)
-        except queue.Empty:
-            return None
-        self._asked.discard(answer[0])
-        return answer
+    def _first(self, patience: float) -> tuple[Any, psycopg2.Error]:
+        end = time.monotonic() + patience
+        error: psycopg2.Error = psycopg2.OperationalError("no server has answered yet")
+        while self._asked:
+            try:
+                index, said = self._answers.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                break
+            self._asked.discard(index)
+            if isinstance(said, psycopg2.Error):
+                error = said
+            elif _says_goodbye(said):
+                said.close()
+            else:
+                self.found = self._hosts[index]
+                return said, error
+        return None, error
 
     def _ask(self, index: int, name: str) -> None:
         try:
@@ -387,11 +401,16 @@ def redact(text: str, dsn: str) -> str:
 
 
 def _stale(link: _Link) -> bool:
-    """Closed, old, or with something to say: an idle server speaks only to say goodbye."""
-    if link.conn.closed or time.monotonic() > link.expires:
+    """Old, or of no use any more."""
+    return time.monotonic() > link.expires or _says_goodbye(link.conn)
+
+
+def _says_goodbye(conn: Any) -> bool:
+    """Closed, or with something to say: an idle server speaks only to say goodbye."""
+    if conn.closed:
         return True
     poll = select.poll()
-    poll.register(link.conn.fileno(), select.POLLIN)
+    poll.register(conn.fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 

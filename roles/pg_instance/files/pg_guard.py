@@ -682,6 +682,8 @@ def boot(config: Config) -> Verdict:
             connections = connections or [(p, Connection(peer_settings(config, p), within)) for p in config.peers]
             seen = ask_all(connections, began + config.timeout)
             decision = decide(config.me, local, seen, config.unattended_start)
+            # To ask takes a while, in which a fence may have been raised.
+            decision = decide_alone(read_stopped(config, remembered), len(config.peers)) or decision
         if str(decision) != said:
             said = str(decision)
             say(said)

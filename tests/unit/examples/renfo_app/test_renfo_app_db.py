@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
 from flask import Flask
 from renfo_app.config import Config, ConfigError
-from renfo_app.db import Pool, Unavailable, redact
+from renfo_app.db import Pool, Unavailable, _Search, redact
 from renfo_servers import Server, Servers, url, wait_for
 from werkzeug.test import TestResponse
 
@@ -280,6 +282,58 @@ def test_one_thread_looks_for_a_lost_server(monkeypatch: pytest.MonkeyPatch) -> 
     pool.close()
     # The first look of each; from then on one after the other.
     assert len(asked) <= 30 + 12
+
+
+class Slow:
+    """A connection to one of three hosts, and how libpq describes it."""
+
+    closed = 0
+
+    def __init__(self) -> None:
+        self.info = SimpleNamespace(dsn_parameters={"host": "a,b,c", "port": "5432"}, host="a", port=5432)
+        self._ends = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._ends[0].fileno()
+
+
+def test_a_slow_server_is_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer comes between two looks."""
+
+    def slow(dsn: str) -> Slow:
+        time.sleep(0.3)
+        if "host=b" in dsn:
+            return Slow()
+        raise psycopg2.OperationalError("read-only")
+
+    monkeypatch.setattr(psycopg2, "connect", slow)
+    search = _Search("dbname=x", Slow())
+    with pytest.raises(psycopg2.OperationalError, match="no server has answered yet"):
+        search.connect("app", patience=0.1)
+    time.sleep(0.4)
+    assert isinstance(search.connect("app", patience=0.0), Slow)
+    assert search.found == {"host": "b", "port": "5432"}
+    assert not search.nowhere
+
+
+def test_hosts_that_were_added_are_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(dsn: str) -> Slow:
+        if "host=" in dsn:
+            raise psycopg2.OperationalError("read-only")
+        return Slow()
+
+    monkeypatch.setattr(psycopg2, "connect", nobody)
+    pool = Pool("dbname=x", name="added", size=1)
+    first = pool._open(None)
+    search = pool._search
+    assert first.conn
+    assert search
+    with pytest.raises(psycopg2.OperationalError):
+        pool._open(search)
+    assert search.nowhere
+    assert pool._search is None
+    assert pool._open(pool._search).conn
+    pool.close()
 
 
 def test_passwords_stay_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def test_what_is_refused_is_shown_and_fails(capsys: pytest.CaptureFixture[str]) 
     result = decide(plan={"refusals": ["pg1 runs", "pg2 lags"]}, text="Refused")
 
     assert result["failed"]
-    assert result["msg"] == "Nothing was changed.\n- pg1 runs\n- pg2 lags"
+    assert result["msg"] == "Refused.\n- pg1 runs\n- pg2 lags"
     assert capsys.readouterr().out == "\nRefused\n"
 
 

@@ -113,7 +113,7 @@ class TestFence:
 
         os.kill(pg1.pid, signal.SIGSTOP)
         make(Fence(pg1.instance, "unit", run))
-        assert seen == [("stop", True), ("kill", True)]
+        assert seen == [("stop", True), ("kill", True), ("stop", True)]
 
     def test_one_that_systemd_starts_again_at_that_moment(self, pg1: Host) -> None:
         systemd = Systemd(pg1)
@@ -165,6 +165,14 @@ class TestFence:
 
         assert make(fence) is False
         assert fence.look().marker == "pg2 was promoted"
+
+    def test_a_start_that_a_guard_is_about_to_allow_is_called_off(self, pg1: Host) -> None:
+        """It read no marker, and there is no process to be seen yet."""
+        pg1.stop()
+        systemd = Systemd(pg1)
+
+        assert make(Fence(pg1.instance, "unit", systemd)) is False
+        assert systemd.verbs == ["stop"]
 
     def test_lifted_and_lifted_again(self, pg1: Host) -> None:
         fence = fence_of(pg1)

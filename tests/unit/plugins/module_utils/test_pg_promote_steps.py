@@ -13,6 +13,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_steps 
     Peer,
     PeerAnswer,
     Standing,
+    refuse_behind,
     refuse_beside,
     refuse_promotion,
     uncertainties,
@@ -66,6 +67,29 @@ def test_what_a_peer_says(answer: PeerAnswer, refused: bool) -> None:
     with pytest.raises(PgError, match=r"pg1 is still reachable and writable.*timeline 3 at 0/4000000") as raised:
         refuse_beside(STANDBY, answers)
     assert raised.value.details == {"peer": "pg1", "timeline": 3, "lsn": "0/4000000"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "ahead"),
+    [
+        ({"lsn": Lsn(STANDBY.lsn + 1)}, True),
+        ({"lsn": STANDBY.lsn}, False),
+        ({"lsn": Lsn(STANDBY.lsn - 1)}, False),
+        ({"lsn": Lsn(0), "timeline": STANDBY.timeline + 1}, True),
+        ({"lsn": Lsn(STANDBY.lsn + 1), "timeline": STANDBY.timeline - 1}, False),
+        ({"lsn": Lsn(STANDBY.lsn + 1), "system_identifier": "7"}, False),
+        ({"lsn": None}, False),
+        ({"lsn": Lsn(STANDBY.lsn + 1), "in_recovery": None}, False),
+    ],
+    ids=["ahead", "equal", "behind", "later timeline", "earlier timeline", "another cluster", "says nothing", "silent"],
+)
+def test_a_standby_that_holds_more(answer: dict[str, Any], ahead: bool) -> None:
+    said = replace(PeerAnswer(True, None, None, STANDBY.system_identifier, reachable=True), **answer)
+    if not ahead:
+        refuse_behind(STANDBY, {"pg3": said})
+        return
+    with pytest.raises(PgError, match=r"pg3, a standby too, holds more.*Run failover.yml again"):
+        refuse_behind(STANDBY, {"pg3": said})
 
 
 def test_who_is_there_and_says_nothing_is_worth_a_warning() -> None:

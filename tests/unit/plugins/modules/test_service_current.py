@@ -162,13 +162,21 @@ def test_check_then_apply_then_again(run: Run, stamps: Path, config: Path) -> No
     assert host.commands == []
 
 
-def test_a_start_under_way_is_waited_for(run: Run, config: Path) -> None:
+@pytest.mark.parametrize(
+    ("sub", "afterwards"),
+    [
+        pytest.param("condition", [], id="nothing was read yet"),
+        pytest.param("start", ["systemctl reload app@1.service"], id="older files may have been read"),
+    ],
+)
+def test_a_start_under_way_is_waited_for(run: Run, config: Path, sub: str, afterwards: list[str]) -> None:
     """A restart would kill the server that was just let in."""
     unit = Unit(enabled=True)
-    unit.state, unit.sub = "activating", "condition"
-    host = Host({"app@1.service": unit}, units=["app@1.service"], files=[str(config)])
+    unit.state, unit.sub = "activating", sub
+    config.touch()
+    host = Host({"app@1.service": unit}, units=["app@1.service"], files=[str(config)], on_change="reload")
     assert run(host)["actions"] == ["start app@1.service"]
-    assert host.commands == ["systemctl daemon-reload", "systemctl start app@1.service"]
+    assert host.commands == ["systemctl daemon-reload", "systemctl start app@1.service", *afterwards]
 
 
 def test_a_changed_file_is_taken_over_once(run: Run, config: Path) -> None:
