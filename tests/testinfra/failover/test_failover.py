@@ -146,6 +146,28 @@ def test_the_standby_that_is_ahead_is_chosen(lab: Lab, cluster: Cluster) -> None
     assert writer.lost() == set()
 
 
+def test_nobody_is_promoted_unless_everybody_is_looked_at_and_the_old_primary_is_off(
+    lab: Lab, cluster: Cluster
+) -> None:
+    cluster.wait_whole()
+    old, standbys = cluster.primary(), cluster.standbys()
+    cluster.power_off(old)
+    try:
+        failed = lab.play("failover.yml", extra={"pg_fence_command": "false"})
+        assert failed.rc != 0
+        assert "Nobody was promoted: pg_fence_command of" in failed.said(), failed.output
+        assert f"-e failover_fenced={old}" in failed.said(), failed.output
+        # The lab's own command works, and would not be run for a host outside of the limit.
+        limited = lab.play("failover.yml", "--limit", ",".join(standbys))
+        assert limited.rc != 0
+        assert f"--limit leaves out {old}" in limited.said(), limited.output
+        assert set(cluster.roles().values()) == {None, "standby"}
+    finally:
+        cluster.power_on(old)
+    cluster.wait_whole(90)
+    assert cluster.primary() == old
+
+
 def test_with_a_standby_unreachable_loss_is_not_claimed_to_be_ruled_out(lab: Lab, cluster: Cluster) -> None:
     cluster.wait_whole()
     old, (left, gone) = cluster.primary(), cluster.standbys()
