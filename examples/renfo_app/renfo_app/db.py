@@ -127,6 +127,7 @@ class Pool:
         self._lost = False  # the server that was known is gone, or the last look found none
         self._looking = threading.Lock()
         self._search: _Search | None = None
+        self._pause = 0.05  # seconds between two looks
         self._watcher: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -216,11 +217,13 @@ class Pool:
             link = self._open(search)
         except psycopg2.Error:
             if self._lost:
-                # Whoever looks next looks a moment later.
-                self._closed.wait(0.1)
+                # Whoever looks next looks a moment later, and the longer it lasts the later: to be told by a standby
+                # that it is none takes a handshake, which a host that is about to take over has to pay for.
+                self._closed.wait(self._pause)
+                self._pause = min(2 * self._pause, 0.5)
             self._lost = True
             raise
-        self._lost = False
+        self._lost, self._pause = False, 0.05
         return link
 
     def _open(self, search: _Search | None) -> _Link:
