@@ -144,6 +144,19 @@ def test_a_standby_that_lost_its_upstream_is_still_one(pair: Pair) -> None:
     assert pg_guard.boot(pair.config(pair.pg2, pair.pg1)) is Verdict.START
 
 
+def test_a_fence_that_is_raised_while_it_asks_counts(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    crash(pair.pg1)
+    config, ask_all = pair.config(pair.pg1, pair.pg2), pg_guard.ask_all
+
+    def fenced_meanwhile(*arguments: Any) -> Any:
+        seen = ask_all(*arguments)
+        config.fence_file.write_text("pg2 is to be promoted\n")
+        return seen
+
+    monkeypatch.setattr(pg_guard, "ask_all", fenced_meanwhile)
+    assert pg_guard.boot(config) is Verdict.FENCED
+
+
 def test_a_replaced_primary_stays_down(pair: Pair) -> None:
     crash(pair.pg1)
     pair.pg2.promote()
