@@ -32,6 +32,8 @@ attributes:
     description: Target systems.
     platforms: debian
     support: full
+extends_documentation_fragment:
+  - renfo.redundancy.postgresql
 options:
   version:
     description:
@@ -40,16 +42,7 @@ options:
         the latest with data. If there is none, RV(instance.state=absent), and RV(instance.version) is null.
       - Required with O(data_directory) or O(config_directory).
     type: int
-  cluster:
-    description: Name of the cluster in Debian's sense.
-    type: str
-    default: main
-  data_directory:
-    description: Data directory. By default V(/var/lib/postgresql/<version>/<cluster>).
-    type: path
-  config_directory:
-    description: Configuration directory. By default V(/etc/postgresql/<version>/<cluster>).
-    type: path
+    required: false
   port:
     description: Port to report while no server runs; a running one is asked on its own port.
     type: int
@@ -244,6 +237,7 @@ instance:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_arguments import LOCATION
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     Observation,
     PgError,
@@ -269,11 +263,9 @@ def look(module: AnsibleModule) -> Observation:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **LOCATION,
+            # The one that is there, where none is named.
             "version": {"type": "int"},
-            "cluster": {"type": "str", "default": "main"},
-            "data_directory": {"type": "path"},
-            "config_directory": {"type": "path"},
-            "port": {"type": "int", "default": 5432},
             "timeout": {"type": "int", "default": 5},
         },
         required_by={"data_directory": ["version"], "config_directory": ["version"]},

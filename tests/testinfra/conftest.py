@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.cluster import Cluster
 from tests.support.lab import ROOT, Lab
 
 FAILURES = ROOT / ".cache/lab/failures.txt"
@@ -15,6 +16,14 @@ FAILURES = ROOT / ".cache/lab/failures.txt"
 def lab() -> Lab:
     """The converged lab."""
     return Lab.from_environment()
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab) -> Iterator[Cluster]:
+    """The database's members; the roles that the inventory names are restored afterwards."""
+    cluster = Cluster(lab)
+    yield cluster
+    cluster.back_home()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -31,13 +31,6 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Iterator[Cluster]:
-    cluster = Cluster(lab)
-    yield cluster
-    cluster.back_home()
-
-
 @contextlib.contextmanager
 def lost(cluster: Cluster, fault: Fault, host: str) -> Iterator[Callable[[], None]]:
     """The fault, and its end: at the latest when the test is over."""

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.cluster import Cluster, overlaps, wait
 from tests.support.lab import Lab
-
-
-@pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Iterator[Cluster]:
-    cluster = Cluster(lab)
-    yield cluster
-    cluster.back_home()
 
 
 def everything_but(lab: Lab, *hosts: str) -> list[str]:

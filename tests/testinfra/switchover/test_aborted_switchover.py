@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.support.cluster import Cluster, overlaps, wait
 from tests.support.lab import Lab
 from tests.support.writer import Writer
-
-
-@pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Iterator[Cluster]:
-    cluster = Cluster(lab)
-    yield cluster
-    cluster.back_home()
 
 
 def test_when_the_candidate_dies_the_old_primary_goes_on(lab: Lab, cluster: Cluster) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,13 +14,6 @@ from tests.support.writer import Writer
 EVERY_STEP = os.environ.get("EVERY_STEP") == "1"
 SWITCHOVER = ["Stream | Stream from", "Hand over", "Slots | Make"] if EVERY_STEP else ["Hand over"]
 FAILOVER = ["Stop the old primary", "Promote", "Slots | Make"] if EVERY_STEP else ["Promote"]
-
-
-@pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Iterator[Cluster]:
-    cluster = Cluster(lab)
-    yield cluster
-    cluster.back_home()
 
 
 @pytest.mark.parametrize("step", SWITCHOVER)

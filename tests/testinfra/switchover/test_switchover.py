@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-
-import pytest
 
 from tests.support.cluster import Cluster, overlaps
 from tests.support.lab import Lab
@@ -13,13 +10,6 @@ from tests.support.writer import Writer
 
 #: There and back counts two. `make rounds` asks for more.
 HANDOVERS = int(os.environ.get("HANDOVERS", "4"))
-
-
-@pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Iterator[Cluster]:
-    cluster = Cluster(lab)
-    yield cluster
-    cluster.back_home()
 
 
 def test_there_and_back_under_load(lab: Lab, cluster: Cluster) -> None:
