@@ -1,12 +1,15 @@
 # Everything there is to learn. Each target installs what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit rounds bench clean
+.PHONY: help demo drill test lint unit rounds bench clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Build the lab and converge the whole stack on it
 	@lab/demo.sh
+
+drill: ## Break the demo lab on purpose, each fault once; FAULT=app_kill: that one
+	@lab/drill.sh
 
 test: ## Lint, unit tests, then every scenario on a lab of its own
 	@tests/run.sh

@@ -159,7 +159,7 @@ class Cluster:
     @contextlib.contextmanager
     def sampled(self, hosts: Sequence[str] = ()) -> Iterator[Callable[[], list[tuple[float, str, int]]]]:
         """Sample on every member whether it accepts writes; gives a function that returns what was seen so far."""
-        script = (Path(ROOT) / "tests/support/sampler.py").read_text()
+        script = (Path(ROOT) / "plugins/module_utils/drill_sampler.py").read_text()
         sampled = hosts or self.hosts
         for host in sampled:
             self.lab.run(host, f"cat > /usr/local/sbin/sampler.py <<'EOF'\n{script}\nEOF")
@@ -176,7 +176,7 @@ class Cluster:
 
     def _sample(self, host: str) -> None:
         """A unit, so that it samples again after a reboot."""
-        unit = f"[Service]\\nExecStart=/usr/bin/python3 /usr/local/sbin/sampler.py {SAMPLES}\\nRestart=always\\n"
+        unit = f"[Service]\\nExecStart=/usr/bin/python3 /usr/local/sbin/sampler.py {SAMPLES} {time.time() + 3600}\\nRestart=always\\n"
         unit += "[Install]\\nWantedBy=multi-user.target\\n"
         self.lab.run(
             host,

@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible_collections.renfo.redundancy.plugins.modules.drill_fault import ARGUMENTS
+from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import note
+
+#: Seconds that a power switch may take.
+SWITCH = 60
+
+
+class ActionModule(ActionBase):
+    """Switches a host off or on here, does everything else on the host, and notes when."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """See the documentation of the module ``drill_fault``."""
+        super().run(tmp, task_vars)
+        arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+        host = (task_vars or {})["inventory_hostname"]
+        present = arguments["state"] == "present"
+        if self._task.check_mode:
+            return {"changed": True, "at": time.time()}
+        began = time.time()
+        if arguments["means"]["kind"] == "power":
+            result = self._switch(arguments["power_off"] if present else arguments["power_on"])
+        else:
+            result = self._ask(task_vars, 0 if present else arguments["patience"])
+        if not result.get("failed"):
+            if arguments["delay"]:
+                began = result["at"]
+            note(arguments["journal"], "injecting" if present else "healing", host=host, at=began)
+            note(arguments["journal"], "injected" if present else "healed", host=host, at=result["at"])
+        return result
+
+    def _switch(self, command: str) -> dict[str, Any]:
+        try:
+            done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=SWITCH, check=False)
+        except subprocess.TimeoutExpired:
+            return {"failed": True, "msg": f"no answer within {SWITCH} s from: {command}"}
+        if done.returncode != 0:
+            return {"failed": True, "msg": f"{command} ended with {done.returncode}: {done.stderr.strip()}"}
+        return {"changed": True, "at": time.time()}
+
+    def _ask(self, task_vars: dict[str, Any] | None, patience: float) -> dict[str, Any]:
+        """Run the module; a host that can't be reached is asked again for as long as *patience* lasts (seconds)."""
+        end = time.monotonic() + patience
+        while True:
+            try:
+                result: dict[str, Any] = self._execute_module(task_vars=task_vars)
+            except AnsibleConnectionFailure:
+                if time.monotonic() >= end:
+                    raise
+            else:
+                if not result.get("unreachable") or time.monotonic() >= end:
+                    return result
+            time.sleep(1)

@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible import context
+from ansible.plugins.action import ActionBase
+from ansible_collections.renfo.redundancy.plugins.modules.drill_playbook import ARGUMENTS
+from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import note
+
+PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
+
+
+class ActionModule(ActionBase):
+    """Runs a playbook of this collection as the operator would, on the same inventory."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """See the documentation of the module ``drill_playbook``."""
+        super().run(tmp, task_vars)
+        arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+        folder = Path(arguments["report"]).absolute()
+        began = time.monotonic()
+        while True:
+            code, output = self._play(arguments["playbook"], arguments["extra"] or {}, arguments["event"] == "whole")
+            if code == 0 or time.monotonic() - began >= arguments["patience"]:
+                break
+            time.sleep(1)
+        seconds = time.monotonic() - began
+        log = self._keep(folder, arguments["playbook"], output)
+        document = _document(output)
+        if arguments["event"] != "whole" or code == 0:
+            note(
+                folder / "events.jsonl",
+                arguments["event"],
+                playbook=arguments["playbook"],
+                rc=code,
+                seconds=seconds,
+                log=str(log.relative_to(folder)),
+            )
+        return {"changed": False, "rc": code, "seconds": seconds, "document": document, "log": str(log)}
+
+    def _play(self, playbook: str, extra: dict[str, Any], observing: bool) -> tuple[int, str]:
+        command = [sys.executable, "-m", "ansible", "playbook", *_options(), str(PLAYBOOKS / playbook)]
+        if observing:
+            # Who only looks must not be what the client has to wait for.
+            command = ["nice", "-n", "10", *command, "--forks", "2"]
+        if extra:
+            command += ["-e", json.dumps(extra)]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def _keep(self, folder: Path, playbook: str, output: str) -> Path:
+        """The whole output, for whoever wants to know; one file for each run."""
+        logs = folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        path = logs / f"{len(list(logs.iterdir())) + 1:03}-{Path(playbook).stem}.log"
+        path.write_text(output, encoding="utf-8")
+        return path
+
+
+def _options() -> list[str]:
+    """What this run was told of how to reach the hosts."""
+    given = context.CLIARGS
+    options = [part for source in given.get("inventory") or () for part in ("-i", source)]
+    options += [part for value in given.get("extra_vars") or () for part in ("-e", value)]
+    options += [part for value in given.get("vault_ids") or () for part in ("--vault-id", value)]
+    options += [part for value in given.get("vault_password_files") or () for part in ("--vault-password-file", value)]
+    if given.get("remote_user"):
+        options += ["--user", given["remote_user"]]
+    if given.get("private_key_file"):
+        options += ["--private-key", given["private_key_file"]]
+    return options
+
+
+def _document(output: str) -> Any:
+    """The JSON document that the playbook printed, if it did."""
+    start = output.find("\n{\n")
+    if start < 0:
+        return None
+    try:
+        return json.JSONDecoder().raw_decode(output, start + 1)[0]
+    except ValueError:
+        return None

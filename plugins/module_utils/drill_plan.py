@@ -1,0 +1,205 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which faults a drill injects, in which order, and on which host; or why it must not. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import CATALOGUE, Budget, Fault
+
+Data = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the user asked for. *faults* is empty for all of them; *rounds* above 0 draws that many at random."""
+
+    inventory: str
+    may_break: str
+    faults: tuple[str, ...] = ()
+    rounds: int = 0
+    seed: int = 0
+    budgets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One fault to inject. *draw*, from 0 up to 1, picks the host where a tier has several."""
+
+    number: int
+    fault: str
+    draw: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The rounds of a drill; with refusals there are none. *skipped* says why a fault can't be injected here."""
+
+    refusals: tuple[str, ...]
+    rounds: tuple[Round, ...]
+    seed: int | None
+    skipped: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for playbooks."""
+        return dataclasses.asdict(self)
+
+
+def plan_drill(request: Request, topology: Data, variables: Mapping[str, Data]) -> Plan:
+    """The rounds for *request*. *topology* is of the filter ``topology``, *variables* those of each host."""
+    refusals = tuple(_refusals(request))
+    why_not = {name: why for name, fault in CATALOGUE.items() if (why := _unavailable(fault, topology, variables))}
+    refusals += tuple(f"{name} can't be injected here: {why_not[name]}" for name in request.faults if name in why_not)
+    names = [name for name in request.faults or CATALOGUE if name in CATALOGUE and name not in why_not]
+    if refusals:
+        return Plan(refusals, (), None, why_not)
+    if not request.rounds:
+        return Plan((), tuple(Round(number, name, 0.0) for number, name in enumerate(names, 1)), None, why_not)
+    # The seed alone decides: the same one draws the same faults on the same hosts again.
+    dice = random.Random(request.seed)
+    rounds = tuple(Round(number, dice.choice(names), dice.random()) for number in range(1, request.rounds + 1))
+    return Plan((), rounds, request.seed, why_not)
+
+
+def _refusals(request: Request) -> Iterator[str]:
+    if request.may_break != request.inventory:
+        named = (
+            f"drill_i_may_break names '{request.may_break}'" if request.may_break else "drill_i_may_break is not set"
+        )
+        yield (
+            f"{named}, expected the inventory that is to be broken, '{request.inventory}'. A drill kills processes, "
+            "cuts networks and switches hosts off, and leaves rows and files of its own in the site. If that is what "
+            f"you want: drill.yml -e drill_i_may_break={request.inventory}"
+        )
+    known = ", ".join(CATALOGUE)
+    for name in request.faults:
+        if name not in CATALOGUE:
+            yield f"drill_faults names '{name}', expected of: {known}"
+    fields = [field.name for field in dataclasses.fields(Budget)]
+    for name, budget in request.budgets.items():
+        if name not in CATALOGUE:
+            yield f"drill_budgets names '{name}', expected of: {known}"
+        for key, value in budget.items():
+            if key not in fields:
+                yield f"drill_budgets has '{key}' for {name}, expected of: {', '.join(fields)}"
+            elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+                yield f"drill_budgets has {key} {value!r} for {name}, expected a number from 0, or null for no bound"
+    if request.rounds < 0:
+        yield f"drill_rounds is {request.rounds}, expected 1 or more, or 0 for each fault once"
+
+
+def _unavailable(fault: Fault, topology: Data, variables: Mapping[str, Data]) -> str:
+    """Why *fault* can't be injected on this site; empty if it can."""
+    hosts = _tier(fault.tier, topology, {})
+    least = {"app": 2, "lb": 2, "primary": 2, "standby": 2, "storage": 3, "all": 1}[fault.tier]
+    # A primary and its standbys are the same hosts in turn.
+    there = len(topology["members"]) if fault.tier in ("primary", "standby") else len(hosts)
+    if there < least:
+        return f"it wants {least} hosts of that tier, there are {there}"
+    if fault.tier == "lb" and not topology["settings"]["site_vip"]:
+        return "the load balancers share no virtual address"
+    if fault.tier == "storage" and any(
+        _variable(variables, host, "shared_storage_backend", "glusterfs") != "glusterfs" for host in hosts
+    ):
+        return "the store is not one of this collection"
+    if fault.means["kind"] == "power":
+        for host in hosts:
+            for hook in ("drill_power_off_command", "drill_power_on_command"):
+                if not _variable(variables, host, hook, ""):
+                    return f"{hook} is not set for {host}"
+    if fault.blind and fault.response:
+        for host in hosts:
+            if not _variable(variables, host, "pg_fence_command", ""):
+                return f"pg_fence_command is not set for {host}: nobody could tell that it is fenced"
+            if not _variable(variables, host, "drill_power_on_command", ""):
+                return f"drill_power_on_command is not set for {host}: nobody could switch it on after it was fenced"
+    return ""
+
+
+def aim(number: Data, topology: Data, status: Data, variables: Mapping[str, Data], budgets: Data) -> dict[str, Any]:
+    """The round *number* (of ``plan_drill``), with the hosts that it hits as the stack is now.
+
+    *status* is of ``status.yml``: who is the primary and who holds the virtual address. Gives the fault as plain
+    data with its ``hosts``, its ``means`` filled in, and its ``budget`` with the user's *budgets* over it.
+    """
+    fault = CATALOGUE[number["fault"]]
+    candidates = _tier(fault.tier, topology, status)
+    hosts = candidates if fault.tier == "all" else [candidates[int(number["draw"] * len(candidates))]]
+    members = {member["name"]: member["address"] for member in topology["members"]}
+    primary = status["primary"]
+    peers = {
+        "": [],
+        "primary": [members.get(primary, "")],
+        "standbys": [address for name, address in members.items() if name != primary],
+    }
+    names = {
+        "app": _variable(variables, hosts[0], "app_replicas_name", "app"),
+        "volume": _variable(variables, hosts[0], "shared_storage_volume", "media"),
+    }
+    means = {key: value.format(**names) if isinstance(value, str) else value for key, value in fault.means.items()}
+    if means["kind"] == "cut":
+        means["peers"] = peers[means["between"]]
+    return {
+        **dataclasses.asdict(fault),
+        "number": number["number"],
+        "hosts": hosts,
+        "means": means,
+        # A fence switches off whom nobody can reach; whoever heals has to switch on again.
+        "heal": {"kind": "power"} if fault.blind and fault.response else means,
+        # The drill itself switched it off: that is the operator's word, where no command gives it.
+        "word": {"failover_fenced": hosts[0]} if _needs_word(fault, hosts[0], variables) else {},
+        "primary": primary,
+        "budget": {**dataclasses.asdict(fault.budget), **budgets.get(fault.name, {})},
+    }
+
+
+def _needs_word(fault: Fault, host: str, variables: Mapping[str, Data]) -> bool:
+    powerless = not _variable(variables, host, "pg_fence_command", "")
+    return fault.response == "failover.yml" and fault.means["kind"] == "power" and powerless
+
+
+def _tier(tier: str, topology: Data, status: Data) -> list[str]:
+    """The hosts of a tier that a fault may hit; before there is a *status*, all that it might."""
+    members = [member["name"] for member in topology["members"]]
+    primary = status.get("primary")
+    if tier == "app":
+        return list(dict.fromkeys(replica["host"] for replica in topology["replicas"]))
+    if tier == "lb":
+        return list(status.get("vip_holders") or (balancer["name"] for balancer in topology["load_balancers"]))
+    if tier == "primary":
+        return [primary] if primary else members
+    if tier == "standby":
+        return [name for name in members if name != primary]
+    if tier == "storage":
+        return [server["name"] for server in topology["storage_servers"]]
+    return list(topology["hosts"])
+
+
+def _variable(variables: Mapping[str, Data], host: str, name: str, default: str) -> str:
+    return str(variables.get(host, {}).get(name) or default)
+
+
+def drill_text(plan: Data, names: Sequence[str] = tuple(CATALOGUE)) -> str:
+    """What is going to happen, for a terminal."""
+    return "\n".join(_lines(plan, names))
+
+
+def _lines(plan: Data, names: Sequence[str]) -> Iterator[str]:
+    if plan["refusals"]:
+        yield "Nothing was broken."
+        return
+    seed = (
+        "" if plan["seed"] is None else f", drawn with seed {plan['seed']} (drill_seed={plan['seed']} draws them again)"
+    )
+    yield f"{len(plan['rounds'])} fault(s), one after the other, each as soon as the stack is whole again{seed}:"
+    width = max(len(name) for name in names)
+    for item in plan["rounds"]:
+        fault = CATALOGUE[item["fault"]]
+        yield f"  {item['number']:3}  {fault.name:{width}}  {fault.tier}: {fault.title}"
+    for name, why in plan["skipped"].items():
+        yield f"  left out: {name}, {why}"

@@ -1,0 +1,300 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a fault cost, as measured from outside, and whether that is within its budget. Pure.
+
+All times are seconds since the epoch, all durations seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+Data = Mapping[str, Any]
+
+#: What the prober does, and which budget it counts against.
+OPERATIONS = {
+    "page": "read",
+    "read_standby": "read",
+    "read_primary": "read",
+    "video": "read",
+    "write": "write",
+    "upload": "upload",
+}
+TITLES = {
+    "page": "page",
+    "read_standby": "read (standby)",
+    "read_primary": "read (primary)",
+    "video": "video",
+    "write": "write",
+    "upload": "upload",
+}
+#: A shorter pause, in seconds, is none that anybody would call an outage.
+PAUSE = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """One operation in one round. ``gap`` is the longest time without a good answer, which ended at ``gap_end``."""
+
+    operation: str
+    ok: int
+    failed: int
+    unknown: int
+    gap: float
+    gap_end: float
+    slowest: float
+    median: float
+    details: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What is there after healing.
+
+    ``sessions`` counts the rows of each key; ``digests`` are the checksums of the files that each application host
+    sees; ``downloads`` the checksum of each video as the site serves it, or why it doesn't.
+    """
+
+    sessions: Mapping[str, int]
+    digests: Mapping[str, Sequence[str]]
+    downloads: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """An instance accepted writes on one timeline: its first and its last."""
+
+    host: str
+    timeline: int
+    first: float
+    last: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """What must never be. Keys of acknowledged writes, ids of acknowledged uploads, and sentences."""
+
+    writes: tuple[str, ...]
+    twice: tuple[str, ...]
+    uploads: tuple[str, ...]
+    two_primaries: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return any(dataclasses.astuple(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A round. ``rto`` is from the fault until every operation was answered again, ``whole`` from healing until nothing
+    was degraded any more (None: not while anybody waited). ``failures`` are sentences; without any it passed."""
+
+    number: int
+    fault: str
+    title: str
+    tier: str
+    hosts: tuple[str, ...]
+    begun: float
+    injected: float
+    healed: float
+    ended: float
+    tallies: tuple[Tally, ...]
+    rto: float
+    whole: float | None
+    losses: Losses
+    spans: tuple[Span, ...]
+    budget: Mapping[str, float | None]
+    failures: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for ``report.json``."""
+        return {**dataclasses.asdict(self), "passed": not self.failures}
+
+
+def tally(requests: Iterable[Data], operation: str, begun: float, ended: float) -> Tally:
+    """Count what was sent between *begun* and *ended*.
+
+    A gap may reach over either end: nobody was answered before the first answer.
+    """
+    mine = [item for item in requests if item["operation"] == operation and begun <= item["sent"] < ended]
+    good = [item for item in mine if item["outcome"] == "ok"]
+    outcomes = Counter(item["outcome"] for item in mine)
+    waits = [item["done"] - item["sent"] for item in good]
+    answered = sorted(item["done"] for item in good)
+    moments = [begun, *(at for at in answered if at < ended), ended] if mine else []
+    gap, gap_end = max(((later - sooner, later) for sooner, later in itertools.pairwise(moments)), default=(0.0, ended))
+    return Tally(
+        operation=operation,
+        ok=outcomes["ok"],
+        failed=outcomes["failed"],
+        unknown=outcomes["unknown"],
+        gap=gap,
+        gap_end=gap_end,
+        slowest=max(waits, default=0.0),
+        median=statistics.median(waits) if waits else 0.0,
+        # A plain dictionary: asdict() would count the pairs of a Counter.
+        details=dict(Counter(item["detail"] for item in mine if item["outcome"] != "ok")),
+    )
+
+
+def spans(samples: Mapping[str, Sequence[Data]]) -> tuple[Span, ...]:
+    """Who accepted writes from when to when. *samples* are of ``drill_witness``, by host."""
+    found: dict[tuple[str, int], Span] = {}
+    for host, seen in samples.items():
+        for sample in seen:
+            at, timeline = sample["at"], sample["timeline"]
+            span = found.get((host, timeline), Span(host, timeline, at, at))
+            found[host, timeline] = dataclasses.replace(span, first=min(span.first, at), last=max(span.last, at))
+    return tuple(sorted(found.values(), key=lambda span: (span.first, span.timeline)))
+
+
+def two_primaries(accepted: Sequence[Span]) -> Iterator[str]:
+    """A sentence for every two instances that accepted writes at one time, on whichever timelines.
+
+    The clocks of the hosts are believed, as NTP keeps them.
+    """
+    for one, other in itertools.combinations(accepted, 2):
+        if one.host != other.host and one.first <= other.last and other.first <= one.last:
+            since, until = max(one.first, other.first), min(one.last, other.last)
+            yield (
+                f"{one.host} (timeline {one.timeline}) and {other.host} (timeline {other.timeline}) both accepted "
+                f"writes for {until - since:.1f} s"
+            )
+
+
+def losses(requests: Iterable[Data], evidence: Evidence, accepted: Sequence[Span]) -> Losses:
+    """Compare what the site acknowledged in *requests* with what is there."""
+    acknowledged = [item for item in requests if item["outcome"] == "ok"]
+    writes = [item["key"] for item in acknowledged if item["operation"] == "write"]
+    uploads = {item["id"]: item["sha256"] for item in acknowledged if item["operation"] == "upload"}
+    seen = [set(digests) for digests in evidence.digests.values()]
+    return Losses(
+        writes=tuple(key for key in writes if not evidence.sessions.get(key)),
+        twice=tuple(key for key, count in evidence.sessions.items() if count > 1),
+        uploads=tuple(
+            video
+            for video, sha256 in uploads.items()
+            if evidence.downloads.get(video) != sha256 or not all(sha256 in digests for digests in seen)
+        ),
+        two_primaries=tuple(two_primaries(accepted)),
+    )
+
+
+def rto(tallies: Iterable[Tally], injected: float) -> float:
+    """Seconds from the fault until the last operation that paused was answered again; 0 if none paused."""
+    ends = [item.gap_end - injected for item in tallies if item.gap > PAUSE and item.gap_end > injected]
+    return max(ends, default=0.0)
+
+
+def over_budget(
+    budget: Mapping[str, float | None], tallies: Sequence[Tally], whole: float | None, lost: Losses
+) -> Iterator[str]:
+    """What was worse than *budget* allows, a sentence each. Losses have no budget."""
+    if lost.writes:
+        yield f"{len(lost.writes)} acknowledged write(s) lost: {_some(lost.writes)}"
+    if lost.twice:
+        yield f"{len(lost.twice)} write(s) there more than once: {_some(lost.twice)}"
+    if lost.uploads:
+        yield f"{len(lost.uploads)} acknowledged upload(s) lost, or not the same on every host: {_some(lost.uploads)}"
+    yield from (f"two primaries: {sentence}" for sentence in lost.two_primaries)
+    for item in tallies:
+        kind, title = OPERATIONS[item.operation], TITLES[item.operation]
+        most, missed = budget[f"failed_{kind}s"], item.failed + item.unknown
+        if most is not None and missed > most:
+            why = ", ".join(f"{count} x {detail}" for detail, count in Counter(item.details).most_common(3))
+            yield f"{title}: {missed} of {item.ok + missed} without an answer ({why}), budget {most}"
+        if (longest := budget[f"{kind}_gap"]) is not None and item.gap > longest:
+            yield f"{title}: {item.gap:.2f} s without an answer, budget {longest} s"
+        if (slowest := budget["slowest"]) is not None and item.slowest > slowest:
+            yield f"{title}: an answer took {item.slowest:.2f} s, budget {slowest} s"
+        wrong = Counter(item.details)["wrong bytes"]
+        if wrong:
+            yield f"{title}: {wrong} answer(s) with wrong bytes"
+    if whole is None:
+        yield "redundancy was not whole again while the drill waited: see the log of status.yml"
+    elif (bound := budget["whole"]) is not None and whole > bound:
+        yield f"redundancy was whole {whole:.0f} s after healing, budget {bound:.0f} s"
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+
+
+def judge(
+    target: Data,
+    events: Sequence[Data],
+    requests: Sequence[Data],
+    samples: Mapping[str, Sequence[Data]],
+    evidence: Evidence,
+    rates: Mapping[str, float],
+) -> Result:
+    """The result of a round.
+
+    *target* is of ``drill_plan.aim``; *events* are what was noted in the round (``begin``, ``injecting``, ``injected``,
+    ``healed``, ``playbook``, ``whole``, ``end``); *requests* are of the prober; *rates* says which operations it does.
+    """
+    begun = _at(events, "begin", min)
+    injected = _at(events, "injecting", min, begun)
+    healed = _at(events, "healed", max, injected)
+    ended = _at(events, "end", max, healed)
+    tallies = tuple(tally(requests, name, begun, ended) for name in OPERATIONS if rates.get(name))
+    mine = [item for item in requests if begun <= item["sent"] < ended]
+    accepted = spans(samples)
+    lost = losses(mine, evidence, accepted)
+    whole_at = [event["at"] for event in events if event["event"] == "whole"]
+    whole = max(0.0, whole_at[-1] - healed) if whole_at else None
+    played = [event for event in events if event["event"] == "playbook"]
+    failures = [
+        f"{event['playbook']} ended with {event['rc']}: see {event['log']}" for event in played if event["rc"] != 0
+    ]
+    return Result(
+        number=target["number"],
+        fault=target["name"],
+        title=target["title"],
+        tier=target["tier"],
+        hosts=tuple(target["hosts"]),
+        begun=begun,
+        injected=injected,
+        healed=healed,
+        ended=ended,
+        tallies=tallies,
+        rto=rto(tallies, injected),
+        whole=whole,
+        losses=lost,
+        spans=accepted,
+        budget=dict(target["budget"]),
+        failures=(*failures, *over_budget(target["budget"], tallies, whole, lost)),
+        notes=tuple(f"{event['playbook']} took {event['seconds']:.1f} s" for event in played),
+    )
+
+
+def _at(events: Sequence[Data], name: str, choose: Any, otherwise: float = 0.0) -> float:
+    """When the event of that name was: the first or the last, as *choose* says."""
+    found = [event["at"] for event in events if event["event"] == name]
+    return float(choose(found)) if found else otherwise
+
+
+def line(result: Data) -> str:
+    """A round in one line, for a terminal."""
+    by_name = {item["operation"]: item for item in result["tallies"]}
+    missed = sum(item["failed"] + item["unknown"] for item in by_name.values())
+    asked = missed + sum(item["ok"] for item in by_name.values())
+    gaps = {
+        kind: max((item["gap"] for name, item in by_name.items() if OPERATIONS[name] == kind), default=0.0)
+        for kind in ("read", "write", "upload")
+    }
+    lost = len(result["losses"]["writes"]) + len(result["losses"]["uploads"])
+    whole = "never" if result["whole"] is None else f"{result['whole']:.0f} s"
+    word = "ok    " if result["passed"] else "FAILED"
+    return (
+        f"{word} {result['fault']:20} on {', '.join(result['hosts']) if len(result['hosts']) < 4 else 'all hosts':9}  "
+        f"{missed} of {asked} without an answer; longest gap: reads {gaps['read']:.1f} s, writes {gaps['write']:.1f} "
+        f"s, uploads {gaps['upload']:.1f} s; lost {lost}; whole after {whole}"
+        + "".join(f"\n       - {sentence}" for sentence in result["failures"])
+    )

@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a drill: ``report.json``, ``junit.xml``, and one page for people, ``index.html``, with a picture for
+each fault and nothing to load from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict import OPERATIONS, TITLES
+
+try:
+    import jinja2
+    import junitparser
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+except ImportError as error:  # said by `missing`: the collection's other parts are loaded without them
+    MISSING: str | None = str(error.name)
+else:
+    MISSING = None
+    matplotlib.rcParams.update({"font.size": 8, "font.family": "DejaVu Sans", "axes.spines.top": False})
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "playbooks" / "templates" / "drill_report.html.j2"
+COLOURS = {"ok": "#2a78b5", "failed": "#c0392b", "unknown": "#e08e0b"}
+PRIMARIES = ("#2a78b5", "#5aa469", "#8e6bbf", "#c98b3b", "#b5566b", "#4f8a8b")
+
+Result = Mapping[str, Any]
+
+
+def report(results: Sequence[Result], about: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole drill as one document. *about* is what was drilled (``inventory``, ``seed``, ``release``, ...)."""
+    return {
+        "passed": bool(results) and all(result["passed"] for result in results),
+        "about": {**machine(), **about},
+        "totals": {
+            "rounds": len(results),
+            "failed_rounds": sum(not result["passed"] for result in results),
+            "requests": sum(asked(tally) for result in results for tally in result["tallies"]),
+            "acknowledged_writes": _acknowledged(results, "write"),
+            "acknowledged_uploads": _acknowledged(results, "upload"),
+            "lost_writes": sum(len(result["losses"]["writes"]) for result in results),
+            "lost_uploads": sum(len(result["losses"]["uploads"]) for result in results),
+            "two_primaries": sum(len(result["losses"]["two_primaries"]) for result in results),
+        },
+        "rounds": list(results),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where and when the drill was run from."""
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3),
+        "kernel": platform.release(),
+    }
+
+
+def asked(tally: Mapping[str, Any]) -> int:
+    """Requests of one operation, whatever came of them."""
+    return int(tally["ok"] + tally["failed"] + tally["unknown"])
+
+
+def _acknowledged(results: Sequence[Result], operation: str) -> int:
+    return sum(tally["ok"] for result in results for tally in result["tallies"] if tally["operation"] == operation)
+
+
+def write(folder: Path, document: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> None:
+    """Write the three files into *folder*. *requests* are of the client, for the pictures."""
+    (folder / "report.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    suite(document).write(str(folder / "junit.xml"), pretty=True)
+    (folder / "index.html").write_text(page(document, requests), encoding="utf-8")
+
+
+def suite(document: Mapping[str, Any]) -> Any:
+    """The drill for a CI server: a case for each round."""
+    found = junitparser.TestSuite(f"drill {document['about'].get('inventory', '')}".strip())
+    for result in document["rounds"]:
+        case = junitparser.TestCase(
+            f"{result['number']:02} {result['fault']} on {', '.join(result['hosts'])}",
+            classname=f"drill.{result['tier']}",
+            time=result["ended"] - result["begun"],
+        )
+        if result["failures"]:
+            case.result = [junitparser.Failure("; ".join(result["failures"]))]
+        found.add_testcase(case)
+    whole = junitparser.JUnitXml()
+    whole.add_testsuite(found)
+    return whole
+
+
+def page(document: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> str:
+    """The page for people."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    pictures = [base64.b64encode(picture(result, requests)).decode() for result in document["rounds"]]
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        document=document,
+        rounds=list(zip(document["rounds"], pictures, strict=True)),
+        titles=TITLES,
+        kinds=OPERATIONS,
+        asked=asked,
+    )
+
+
+def picture(result: Result, requests: Sequence[Mapping[str, Any]]) -> bytes:
+    """A PNG of one round: every request of every operation, by when it was sent and how long it took."""
+    begun, fault, ended = result["begun"], result["injected"], result["ended"]
+    shown = [tally["operation"] for tally in result["tallies"]]
+    figure = Figure(figsize=(10, 0.75 * len(shown) + 1.1), dpi=110, layout="constrained")
+    axes = figure.subplots(len(shown) + 1, 1, sharex=True, squeeze=False, height_ratios=[*(3 for _ in shown), 1])[:, 0]
+    for axis, operation in zip(axes, shown, strict=False):
+        mine = [item for item in requests if item["operation"] == operation and begun <= item["sent"] < ended]
+        for outcome, colour in COLOURS.items():
+            these = [item for item in mine if item["outcome"] == outcome]
+            axis.scatter(
+                [item["sent"] - fault for item in these],
+                [max(item["done"] - item["sent"], 0.001) * 1000 for item in these],
+                s=5 if outcome == "ok" else 16,
+                c=colour,
+                marker="." if outcome == "ok" else "x",
+                linewidths=0.8,
+            )
+        axis.set_yscale("log")
+        axis.set_ylim(1, 40000)
+        axis.set_yticks([10, 1000], ["10 ms", "1 s"])
+        axis.yaxis.set_minor_formatter(FuncFormatter(lambda _value, _place: ""))
+        axis.set_ylabel(TITLES[operation], rotation=0, ha="right", va="center", labelpad=34)
+        axis.grid(axis="y", color="#eeeeee")
+        axis.spines.right.set_visible(False)
+        _mark(axis, result)
+    _primaries(axes[-1], result)
+    axes[-1].set_xlim(begun - fault, ended - fault)
+    axes[-1].set_xlabel("seconds since the fault")
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
+def _mark(axis: Any, result: Result) -> None:
+    axis.axvspan(0, result["healed"] - result["injected"], color="#fbe9e6", linewidth=0, zorder=0)
+    if result["whole"] is not None:
+        axis.axvline(result["healed"] - result["injected"] + result["whole"], color="#5aa469", linewidth=1)
+
+
+def _primaries(axis: Any, result: Result) -> None:
+    """Who accepted writes, as the instances themselves saw it."""
+    hosts = sorted({span["host"] for span in result["spans"]})
+    for span in result["spans"]:
+        left = span["first"] - result["injected"]
+        colour = PRIMARIES[hosts.index(span["host"]) % len(PRIMARIES)]
+        axis.barh(0, max(span["last"] - span["first"], 0.1), left=left, height=0.8, color=colour, alpha=0.85)
+        axis.text(
+            left + 0.1,
+            0,
+            f"{span['host']}, timeline {span['timeline']}",
+            va="center",
+            color="white",
+            clip_on=True,
+            fontsize=7,
+        )
+    axis.set_yticks([])
+    axis.set_ylim(-0.5, 0.5)
+    axis.set_ylabel("primary", rotation=0, ha="right", va="center", labelpad=34)
+    axis.spines.right.set_visible(False)

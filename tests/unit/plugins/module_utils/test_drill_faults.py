@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import CATALOGUE, TIERS, steps
+
+FILLED: dict[str, Any] = {"app": "app", "volume": "media"}
+
+
+def filled(name: str) -> dict[str, Any]:
+    means = dict(CATALOGUE[name].means)
+    for key, value in means.items():
+        means[key] = value.format(**FILLED) if isinstance(value, str) else value
+    return means | ({"peers": ["10.0.0.1"] if means["between"] else []} if means["kind"] == "cut" else {})
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_fault_can_be_undone_by_the_host_alone(name: str) -> None:
+    fault = CATALOGUE[name]
+    assert fault.tier in TIERS
+    if fault.means["kind"] == "power":
+        return
+    found = steps(filled(name))
+    assert found.inject
+    assert found.undo
+    # The undo is run by /bin/sh.
+    assert subprocess.run(["sh", "-n", "-c", found.undo], check=False).returncode == 0
+    assert "{" not in found.undo
+
+
+@pytest.mark.parametrize(
+    ("means", "inject", "undo"),
+    [
+        (
+            {"kind": "kill", "unit": "app@*.service", "whom": "all"},
+            ("systemctl", "kill", "--kill-whom=all", "--signal=KILL", "app@*.service"),
+            "systemctl list-units --all --plain --no-legend 'app@*.service' | cut -d' ' -f1 | xargs --no-run-if-empty systemctl start",
+        ),
+        (
+            {"kind": "freeze", "unit": "nginx.service"},
+            ("systemctl", "kill", "--kill-whom=all", "--signal=STOP", "nginx.service"),
+            "systemctl kill --kill-whom=all --signal=CONT nginx.service 2>/dev/null || true",
+        ),
+        (
+            {"kind": "brick", "signal": "KILL", "volume": "media"},
+            ("pkill", "-KILL", "-x", "glusterfsd"),
+            "gluster --mode=script volume start media force >/dev/null",
+        ),
+        (
+            {"kind": "fill", "path": "/srv/gluster/", "bytes": 5},
+            ("fallocate", "--length", "5", "/srv/gluster/renfo-drill-filler"),
+            "rm -f /srv/gluster/renfo-drill-filler",
+        ),
+    ],
+)
+def test_what_a_host_runs(means: dict[str, Any], inject: tuple[str, ...], undo: str) -> None:
+    found = steps(means)
+    assert found.inject == (inject,)
+    assert found.undo == undo
+
+
+def rules(direction: str, peers: list[str]) -> str:
+    return steps({"kind": "cut", "direction": direction, "peers": peers}).inject[0][1]
+
+
+def test_a_cut_host_hears_nothing_and_is_not_heard() -> None:
+    assert rules("both", []) == (
+        "table inet renfo_drill { chain incoming { type filter hook input priority -300; iif lo accept; drop; }; "
+        "chain outgoing { type filter hook output priority -300; oif lo accept; drop; }; }"
+    )
+
+
+def test_a_mute_host_still_hears() -> None:
+    assert "hook output" in rules("out", [])
+    assert "hook input" not in rules("out", [])
+
+
+def test_a_cut_between_two_tiers_leaves_the_rest_alone() -> None:
+    cut = rules("both", ["10.0.0.1", "fd00::1"])
+    assert "ip saddr 10.0.0.1 drop; ip6 saddr fd00::1 drop;" in cut
+    assert "ip daddr 10.0.0.1 drop; ip6 daddr fd00::1 drop;" in cut
+    assert "; drop;" not in cut.replace("10.0.0.1 drop;", "").replace("fd00::1 drop;", "")
+
+
+def test_an_unknown_means_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no means of that kind: prayer"):
+        steps({"kind": "prayer"})

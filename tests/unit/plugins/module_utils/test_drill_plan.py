@@ -1,0 +1,179 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import CATALOGUE
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_plan import (
+    Request,
+    aim,
+    drill_text,
+    plan_drill,
+)
+
+HOSTS = ("lb1", "lb2", "app1", "app2", "app3", "pg1", "pg2", "pg3")
+TOPOLOGY: dict[str, Any] = {
+    "hosts": {name: {"name": name} for name in HOSTS},
+    "settings": {"site_vip": "10.0.0.100"},
+    "members": [{"name": f"pg{n}", "address": f"10.0.0.3{n}"} for n in (1, 2, 3)],
+    "replicas": [{"host": f"app{n}"} for n in (1, 2, 3)],
+    "load_balancers": [{"name": "lb1"}, {"name": "lb2"}],
+    "storage_servers": [{"name": f"app{n}"} for n in (1, 2, 3)],
+}
+POWER = {"drill_power_off_command": "off", "drill_power_on_command": "on"}
+VARIABLES = {name: {**POWER, **({"pg_fence_command": "fence"} if name.startswith("pg") else {})} for name in HOSTS}
+STATUS = {"primary": "pg2", "vip_holders": ["lb2"]}
+
+
+def request(**asked: Any) -> Request:
+    return Request(**{"inventory": "lab", "may_break": "lab", **asked})
+
+
+def planned(topology: dict[str, Any] = TOPOLOGY, variables: Any = VARIABLES, **asked: Any) -> dict[str, Any]:
+    return plan_drill(request(**asked), topology, variables).to_dict()
+
+
+def aimed(fault: str, draw: float = 0.0, variables: Any = VARIABLES, budgets: Any = None) -> dict[str, Any]:
+    return aim({"number": 1, "fault": fault, "draw": draw}, TOPOLOGY, STATUS, variables, budgets or {})
+
+
+@pytest.mark.parametrize("named", ["", "production"])
+def test_nothing_is_broken_that_was_not_named(named: str) -> None:
+    plan = planned(may_break=named)
+    assert not plan["rounds"]
+    assert "drill.yml -e drill_i_may_break=lab" in plan["refusals"][0]
+    assert drill_text(plan) == "Nothing was broken."
+
+
+def test_an_inventory_without_a_name_is_not_named_by_saying_nothing() -> None:
+    assert planned(may_break="", inventory="somewhere")["refusals"]
+
+
+def test_every_fault_once() -> None:
+    plan = planned()
+    assert [item["fault"] for item in plan["rounds"]] == list(CATALOGUE)
+    assert [item["number"] for item in plan["rounds"]] == list(range(1, len(CATALOGUE) + 1))
+    assert plan["skipped"] == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"faults": ("app_kil",)}, "drill_faults names 'app_kil', expected of: app_kill, "),
+        ({"budgets": {"nobody": {}}}, "drill_budgets names 'nobody', expected of: app_kill, "),
+        ({"budgets": {"app_kill": {"gap": 1}}}, "drill_budgets has 'gap' for app_kill, expected of: failed_reads, "),
+        (
+            {"budgets": {"app_kill": {"read_gap": "1 s"}}},
+            "drill_budgets has read_gap '1 s' for app_kill, expected a number",
+        ),
+        (
+            {"budgets": {"app_kill": {"read_gap": True}}},
+            "drill_budgets has read_gap True for app_kill, expected a number",
+        ),
+        ({"rounds": -1}, "drill_rounds is -1, expected 1 or more"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(asked: dict[str, Any], found: str) -> None:
+    plan = planned(**asked)
+    assert not plan["rounds"]
+    assert plan["refusals"][0].startswith(found)
+
+
+def test_a_seed_draws_the_same_again() -> None:
+    one, again, other = planned(rounds=30, seed=7), planned(rounds=30, seed=7), planned(rounds=30, seed=8)
+    assert one == again
+    assert one["rounds"] != other["rounds"]
+    assert len(one["rounds"]) == 30
+    assert "drawn with seed 7 (drill_seed=7 draws them again)" in drill_text(one)
+
+
+def test_random_faults_may_be_chosen_among_some() -> None:
+    assert {item["fault"] for item in planned(rounds=20, faults=("app_kill", "lb_off"))["rounds"]} == {
+        "app_kill",
+        "lb_off",
+    }
+
+
+def test_without_a_power_switch_nobody_is_switched_off() -> None:
+    plan = planned(variables={})
+    assert plan["skipped"]["app_off"] == "drill_power_off_command is not set for app1"
+    assert "app_off" not in {item["fault"] for item in plan["rounds"]}
+    assert "left out: app_off, drill_power_off_command is not set for app1" in drill_text(plan)
+    refused = planned(variables={}, faults=("app_off", "app_kill"))
+    assert refused["refusals"] == ("app_off can't be injected here: drill_power_off_command is not set for app1",)
+
+
+def test_a_primary_that_nobody_could_fence_is_not_cut_off() -> None:
+    assert "pg_fence_command is not set" in planned(variables=dict.fromkeys(HOSTS, POWER))["skipped"]["primary_cut"]
+    unpowered = {name: {"pg_fence_command": "fence"} for name in HOSTS}
+    assert "drill_power_on_command is not set" in planned(variables=unpowered)["skipped"]["primary_cut"]
+
+
+@pytest.mark.parametrize(
+    ("change", "left_out"),
+    [
+        ({"load_balancers": [{"name": "lb1"}]}, "lb_kill"),
+        ({"settings": {"site_vip": ""}}, "lb_kill"),
+        ({"replicas": [{"host": "app1"}]}, "app_kill"),
+        ({"members": [{"name": "pg1", "address": "10.0.0.31"}]}, "primary_off"),
+        ({"members": [{"name": "pg1", "address": "10.0.0.31"}]}, "standby_kill"),
+        ({"storage_servers": []}, "brick_kill"),
+    ],
+)
+def test_a_tier_without_redundancy_is_left_alone(change: dict[str, Any], left_out: str) -> None:
+    assert left_out in planned(topology={**TOPOLOGY, **change})["skipped"]
+
+
+def test_a_store_of_the_users_own_is_left_alone() -> None:
+    variables = {name: {"shared_storage_backend": "mount"} for name in HOSTS}
+    assert planned(variables=variables)["skipped"]["brick_kill"] == "the store is not one of this collection"
+
+
+@pytest.mark.parametrize(
+    ("fault", "draw", "hosts"),
+    [
+        ("app_kill", 0.0, ["app1"]),
+        ("app_kill", 0.99, ["app3"]),
+        ("lb_off", 0.99, ["lb2"]),
+        ("primary_off", 0.99, ["pg2"]),
+        ("standby_off", 0.0, ["pg1"]),
+        ("standby_off", 0.99, ["pg3"]),
+        ("brick_kill", 0.5, ["app2"]),
+        ("all_off", 0.3, list(HOSTS)),
+    ],
+)
+def test_a_fault_hits_who_plays_the_part_now(fault: str, draw: float, hosts: list[str]) -> None:
+    assert aimed(fault, draw)["hosts"] == hosts
+
+
+def test_a_cut_is_between_those_who_play_the_parts_now() -> None:
+    assert aimed("app_primary_cut")["means"]["peers"] == ["10.0.0.32"]
+    assert aimed("primary_alone")["means"]["peers"] == ["10.0.0.31", "10.0.0.33"]
+    assert aimed("primary_cut")["means"]["peers"] == []
+
+
+def test_units_are_called_as_the_host_calls_them() -> None:
+    assert aimed("app_kill", variables={"app1": {"app_replicas_name": "shop"}})["means"]["unit"] == "shop@*.service"
+    assert aimed("brick_kill", variables={"app1": {"shared_storage_volume": "films"}})["means"]["volume"] == "films"
+
+
+def test_who_was_fenced_is_switched_on_again() -> None:
+    assert aimed("primary_cut")["heal"] == {"kind": "power"}
+    assert aimed("app_cut")["heal"] == aimed("app_cut")["means"]
+
+
+def test_the_drill_gives_its_word_where_no_command_fences() -> None:
+    assert aimed("primary_off")["word"] == {}
+    assert aimed("primary_off", variables={})["word"] == {"failover_fenced": "pg2"}
+    assert aimed("app_off", variables={})["word"] == {}
+    # Its host answers: the playbook fences it itself.
+    assert aimed("primary_stop", variables={})["word"] == {}
+
+
+def test_the_users_budget_wins() -> None:
+    budget = aimed("app_kill", budgets={"app_kill": {"read_gap": 9, "failed_reads": None}})["budget"]
+    assert (budget["read_gap"], budget["failed_reads"], budget["failed_writes"]) == (9, None, 0)
