@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 
 release=$1
 # The week is part of the recipe: package lists in the image must not go stale.
-recipe=$(cat Dockerfile image.sh publish/* | cat - <(date +%G-%V) | sha256sum | cut -c1-12)
+recipe=$(cat Dockerfile image.sh publish/* disk/* | cat - <(date +%G-%V) | sha256sum | cut -c1-12)
 image=renfo-lab/$release:$recipe
 
 if ! docker image inspect "$image" >/dev/null 2>&1; then

@@ -41,6 +41,10 @@ class ActionModule(ActionBase):
         session.note("begin")
         return {}
 
+    def _watched(self, session: Session, arguments: dict[str, Any]) -> dict[str, Any]:
+        session.note("watched")
+        return {}
+
     def _settled(self, session: Session, arguments: dict[str, Any]) -> dict[str, Any]:
         session.settle()
         return {}

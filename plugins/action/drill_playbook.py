@@ -16,6 +16,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.renfo.redundancy.plugins.modules.drill_playbook import ARGUMENTS
 from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import note
 
+#: What a playbook printed, and how many seconds after it was started.
+Lines = list[tuple[float, str]]
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 
 
@@ -31,13 +33,15 @@ class ActionModule(ActionBase):
         folder = Path(arguments["report"]).absolute()
         began = time.monotonic()
         while True:
-            code, output = self._play(arguments["playbook"], arguments["extra"] or {}, arguments["event"] == "whole")
+            code, lines = self._play(arguments["playbook"], arguments["extra"] or {}, arguments["event"] == "whole")
+            document = _document("".join(line for _seconds, line in lines))
             if code == 0 or time.monotonic() - began >= arguments["patience"]:
                 break
+            if document and document.get("degraded"):
+                note(folder / "events.jsonl", "degraded", what=document["degraded"])
             time.sleep(1)
         seconds = time.monotonic() - began
-        log = self._keep(folder, arguments["playbook"], output)
-        document = _document(output)
+        log = self._keep(folder, arguments["playbook"], lines)
         if arguments["event"] != "whole" or code == 0:
             note(
                 folder / "events.jsonl",
@@ -47,32 +51,43 @@ class ActionModule(ActionBase):
                 seconds=seconds,
                 log=str(log.relative_to(folder)),
             )
-        return {"changed": False, "rc": code, "seconds": seconds, "document": document, "log": str(log)}
+        # What became of it is for the playbook to judge; an exit code alone would count as a failure of this task.
+        return {
+            "changed": False,
+            "failed": False,
+            "rc": code,
+            "seconds": seconds,
+            "document": document,
+            "log": str(log),
+        }
 
-    def _play(self, playbook: str, extra: dict[str, Any], observing: bool) -> tuple[int, str]:
+    def _play(self, playbook: str, extra: dict[str, Any], observing: bool) -> tuple[int, Lines]:
         command = [sys.executable, "-m", "ansible", "playbook", *_options(), str(PLAYBOOKS / playbook)]
         if observing:
             # Who only looks must not be what the client has to wait for.
             command = ["nice", "-n", "10", *command, "--forks", "2"]
         if extra:
             command += ["-e", json.dumps(extra)]
-        done = subprocess.run(
+        environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
+        began = time.monotonic()
+        with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"},
-            check=False,
-        )
-        return done.returncode, done.stdout
+            env=environment,
+        ) as process:
+            assert process.stdout is not None
+            lines = [(time.monotonic() - began, line) for line in process.stdout]
+        return process.returncode, lines
 
-    def _keep(self, folder: Path, playbook: str, output: str) -> Path:
-        """The whole output, for whoever wants to know; one file for each run."""
+    def _keep(self, folder: Path, playbook: str, lines: Lines) -> Path:
+        """The whole output, each line with the second it came in; one file for each run."""
         logs = folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         path = logs / f"{len(list(logs.iterdir())) + 1:03}-{Path(playbook).stem}.log"
-        path.write_text(output, encoding="utf-8")
+        path.write_text("".join(f"{seconds:7.2f}  {line}" for seconds, line in lines), encoding="utf-8")
         return path
 
 

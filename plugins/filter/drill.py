@@ -73,10 +73,12 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.drill_plan import
 #: What a drill wants to know of a host.
 VARIABLES = (
     "app_replicas_name",
+    "drill_data_disk",
     "drill_power_off_command",
     "drill_power_on_command",
     "pg_fence_command",
     "shared_storage_backend",
+    "shared_storage_brick",
     "shared_storage_volume",
 )
 

@@ -27,16 +27,19 @@ TIERS = ("app", "lb", "primary", "standby", "storage", "all")
 class Budget:
     """What a fault may cost; None is not bounded. Times are seconds, the others are numbers of requests.
 
-    ``gap`` is the longest time without an answer of a kind of operation, ``slowest`` the longest wait for a good
-    answer. Failed and unknown requests count alike: somebody got no answer.
+    A gap is the longest time without an answer of a kind of operation; ``slowest`` is the longest wait for the answer
+    to a read or a write, not of a file. A read that wants the primary counts as a write. Failed and unknown requests
+    count alike: somebody got no answer.
     """
 
     failed_reads: int | None = 0
+    failed_videos: int | None = 0
     failed_writes: int | None = 0
     failed_uploads: int | None = None
     read_gap: float | None = 1.0
+    video_gap: float | None = 1.0
     write_gap: float | None = 1.0
-    upload_gap: float | None = 4.0
+    upload_gap: float | None = 1.5
     slowest: float | None = None
     whole: float | None = 120.0
 
@@ -75,17 +78,29 @@ def _cut(direction: str = "both", between: str = "") -> dict[str, Any]:
     return {"kind": "cut", "direction": direction, "between": between}
 
 
+def _brick(signal: str) -> dict[str, Any]:
+    return {"kind": "brick", "signal": signal, "volume": "{volume}"}
+
+
 _POWER = {"kind": "power"}
 # Who was connected to the host that died learns of it; who comes after must be served.
-_ENTRANCE = Budget(failed_reads=None, failed_writes=None, read_gap=1.0, write_gap=1.5)
-_ENTRANCE_STOPPED = dataclasses.replace(_ENTRANCE, read_gap=0.5, write_gap=0.5)
-# A dead replica takes nobody's time; only the host's store may stall uploads, for as long as its ping takes.
-_REPLICA_HOST = Budget(failed_writes=None, upload_gap=4.0, slowest=None)
+_ENTRANCE = Budget(failed_reads=None, failed_videos=None, failed_writes=None)
+# That it hangs only a question that isn't answered can tell.
+_ENTRANCE_FROZEN = dataclasses.replace(_ENTRANCE, read_gap=3.0, video_gap=3.0, write_gap=3.0, upload_gap=3.5)
+_ENTRANCE_STOPPED = dataclasses.replace(_ENTRANCE, read_gap=0.5, video_gap=0.5, write_gap=0.5)
+# What the store takes to see that a brick is gone stalls files, and nothing else.
+_BRICK = Budget(video_gap=4.0, upload_gap=4.0)
+# Nobody waits for a dead replica longer than it takes to try it and another one.
+_REPLICA_HOST = dataclasses.replace(_BRICK, failed_writes=None, slowest=2.5)
+# Nobody is served until the hosts have booted.
+_POWER_CUT = Budget(None, None, None, None, None, None, None, None, None, 240.0)
 # Reads go on. Writes stop until somebody else is the primary, or the server is back.
 _PRIMARY_CRASH = Budget(failed_writes=None, write_gap=10.0, upload_gap=10.0)
+# A server without room for its log stops, and starts again when there is some.
+_DISK_FULL = Budget(failed_writes=None, write_gap=30.0, upload_gap=30.0)
 _PRIMARY_LOST = Budget(failed_writes=None, write_gap=10.0, upload_gap=15.0)
 
-#: Every fault by name. ``{app}`` and ``{volume}`` in a means are filled in by ``drill_plan.aim``.
+#: Every fault by name. ``{app}``, ``{volume}`` and ``{bricks}`` in a means are filled in by ``drill_plan.aim``.
 CATALOGUE: dict[str, Fault] = {
     fault.name: fault
     for fault in (
@@ -96,7 +111,8 @@ CATALOGUE: dict[str, Fault] = {
             "application frozen",
             "app",
             _freeze("{app}@*.service"),
-            budget=Budget(failed_writes=None, failed_reads=None, read_gap=1.0, write_gap=1.0),
+            # Who asks a replica that is frozen waits for it; that it is, only a time-out can tell.
+            budget=Budget(failed_writes=None),
         ),
         Fault("app_off", "host switched off", "app", _POWER, budget=_REPLICA_HOST),
         Fault("app_cut", "host cut off, both ways", "app", _cut(), blind=True, budget=_REPLICA_HOST),
@@ -104,7 +120,7 @@ CATALOGUE: dict[str, Fault] = {
         Fault("app_primary_cut", "cut from the database's primary", "app", _cut(between="primary")),
         Fault("lb_kill", "NGINX killed (-9)", "lb", _kill("nginx.service"), budget=_ENTRANCE),
         Fault("lb_stop", "NGINX stopped", "lb", _stop("nginx.service"), budget=_ENTRANCE_STOPPED),
-        Fault("lb_freeze", "NGINX frozen", "lb", _freeze("nginx.service"), budget=_ENTRANCE),
+        Fault("lb_freeze", "NGINX frozen", "lb", _freeze("nginx.service"), budget=_ENTRANCE_FROZEN),
         Fault("vrrp_kill", "keepalived killed (-9)", "lb", _kill("keepalived.service"), budget=_ENTRANCE),
         Fault("vrrp_stop", "keepalived stopped", "lb", _stop("keepalived.service"), budget=_ENTRANCE_STOPPED),
         Fault("vrrp_freeze", "keepalived frozen", "lb", _freeze("keepalived.service"), budget=_ENTRANCE),
@@ -172,15 +188,37 @@ CATALOGUE: dict[str, Fault] = {
         Fault("standby_off", "host switched off", "standby", _POWER, budget=Budget(read_gap=4.0)),
         Fault("standby_cut", "host cut off, both ways", "standby", _cut(), blind=True, budget=Budget(read_gap=4.0)),
         Fault("storage_daemon_kill", "storage daemon killed (-9)", "storage", _kill("glusterd.service", "main")),
-        Fault("brick_kill", "brick killed (-9)", "storage", {"kind": "brick", "signal": "KILL", "volume": "{volume}"}),
-        Fault("brick_freeze", "brick frozen", "storage", {"kind": "brick", "signal": "STOP", "volume": "{volume}"}),
+        Fault("brick_kill", "brick killed (-9)", "storage", _brick("KILL"), budget=_BRICK),
+        Fault("brick_freeze", "brick frozen", "storage", _brick("STOP"), budget=_BRICK),
+        Fault(
+            "primary_disk_full",
+            "disk full",
+            "primary",
+            {"kind": "fill", "path": "/var/lib/postgresql"},
+            budget=_DISK_FULL,
+        ),
+        Fault(
+            "primary_disk_slow",
+            "disk slow: 30 writes a second",
+            "primary",
+            {"kind": "slow", "path": "/var/lib/postgresql", "unit": "postgresql@*-main.service", "operations": 30},
+            budget=Budget(write_gap=3.0, upload_gap=4.0),
+        ),
+        Fault("brick_disk_full", "brick's disk full", "storage", {"kind": "fill", "path": "{bricks}"}, budget=_BRICK),
+        Fault(
+            "brick_disk_slow",
+            "brick's disk slow: 30 writes a second",
+            "storage",
+            {"kind": "slow", "path": "{bricks}", "unit": "glusterd.service", "operations": 30},
+            budget=_BRICK,
+        ),
         Fault(
             "all_off",
             "all hosts switched off at once, and on again",
             "all",
             _POWER,
             4,
-            budget=Budget(None, None, None, None, None, None, None, 240.0),
+            budget=_POWER_CUT,
         ),
     )
 }
@@ -223,17 +261,31 @@ def steps(means: Mapping[str, Any]) -> Steps:
             f"nft delete table inet {_TABLE} 2>/dev/null || true",
         )
     if kind == "fill":
-        filler = f"{means['path'].rstrip('/')}/{_FILLER}"
-        return Steps((("fallocate", "--length", str(means["bytes"]), filler),), f"rm -f {shlex.quote(filler)}")
+        filler = shlex.quote(f"{means['path']}/{_FILLER}")
+        return Steps((("/bin/sh", "-c", _fill(means["path"], filler)),), f"rm -f {filler} {filler}.rest")
+    if kind == "slow":
+        unit = f'"$({_units(means["unit"])} | head -n1)"'
+        device = f'"$(findmnt --noheadings --output SOURCE --target {shlex.quote(means["path"])})'
+        limit = f"systemctl set-property --runtime {unit} IOWriteIOPSMax="
+        return Steps((("/bin/sh", "-c", f'{limit}{device} {means["operations"]}"'),), limit)
     raise ValueError(f"no means of that kind: {kind}")
 
 
-def _start(unit: str) -> str:
-    # `systemctl start` takes no patterns for units that don't run; those that may run are enabled.
-    pattern = shlex.quote(unit)
+def _units(pattern: str) -> str:
+    # Only some of systemd's commands take patterns, and not for units that don't run.
+    return f"systemctl list-units --all --plain --no-legend {shlex.quote(pattern)} | cut -d' ' -f1"
+
+
+def _start(pattern: str) -> str:
+    return f"{_units(pattern)} | xargs --no-run-if-empty systemctl start"
+
+
+def _fill(path: str, filler: str) -> str:
+    """Take what is free: in one piece what can be had that way, then the rest."""
+    free = f"$(df --output=avail --block-size=1 {shlex.quote(path)} | tail -n1)"
     return (
-        f"systemctl list-units --all --plain --no-legend {pattern} | cut -d' ' -f1"
-        " | xargs --no-run-if-empty systemctl start"
+        f'fallocate --length "{free}" {filler} 2>/dev/null; dd if=/dev/zero of={filler}.rest bs=64k 2>/dev/null;'
+        f' [ "{free}" -lt 1000000 ]'
     )
 
 

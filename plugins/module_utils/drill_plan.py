@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -107,6 +108,10 @@ def _unavailable(fault: Fault, topology: Data, variables: Mapping[str, Data]) ->
         _variable(variables, host, "shared_storage_backend", "glusterfs") != "glusterfs" for host in hosts
     ):
         return "the store is not one of this collection"
+    if fault.means["kind"] in ("fill", "slow"):
+        for host in hosts:
+            if _variable(variables, host, "drill_data_disk", "").lower() not in ("true", "yes", "1"):
+                return f"drill_data_disk is not set for {host}: its data may share a disk with what must not fill up"
     if fault.means["kind"] == "power":
         for host in hosts:
             for hook in ("drill_power_off_command", "drill_power_on_command"):
@@ -140,6 +145,8 @@ def aim(number: Data, topology: Data, status: Data, variables: Mapping[str, Data
     names = {
         "app": _variable(variables, hosts[0], "app_replicas_name", "app"),
         "volume": _variable(variables, hosts[0], "shared_storage_volume", "media"),
+        # Beside the brick: what lies in it is the store's.
+        "bricks": os.path.dirname(_variable(variables, hosts[0], "shared_storage_brick", "/srv/gluster/media/brick")),
     }
     means = {key: value.format(**names) if isinstance(value, str) else value for key, value in fault.means.items()}
     if means["kind"] == "cut":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,8 +22,9 @@ Data = Mapping[str, Any]
 OPERATIONS = {
     "page": "read",
     "read_standby": "read",
-    "read_primary": "read",
-    "video": "read",
+    # What only the primary can do.
+    "read_primary": "write",
+    "video": "video",
     "write": "write",
     "upload": "upload",
 }
@@ -34,13 +36,18 @@ TITLES = {
     "write": "write",
     "upload": "upload",
 }
-#: A shorter pause, in seconds, is none that anybody would call an outage.
+#: A pause that is longer than what the rate explains, in seconds, by no more than this is no outage.
 PAUSE = 1.0
+#: How exactly a timer on a host fires, in seconds.
+CUT = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
 class Tally:
-    """One operation in one round. ``gap`` is the longest time without a good answer, which ended at ``gap_end``."""
+    """One operation in one round. ``gap`` is the longest time without a good answer, which ended at ``gap_end``.
+
+    ``slowest`` is the longest wait for a good answer, ``slowest_since`` that of those that were sent after the fault.
+    """
 
     operation: str
     ok: int
@@ -49,6 +56,7 @@ class Tally:
     gap: float
     gap_end: float
     slowest: float
+    slowest_since: float
     median: float
     details: Mapping[str, int]
 
@@ -117,10 +125,18 @@ class Result:
         return {**dataclasses.asdict(self), "passed": not self.failures}
 
 
-def tally(requests: Iterable[Data], operation: str, begun: float, ended: float) -> Tally:
+def tally(
+    requests: Iterable[Data],
+    operation: str,
+    begun: float,
+    ended: float,
+    injected: float = 0.0,
+    watched: float = math.inf,
+) -> Tally:
     """Count what was sent between *begun* and *ended*.
 
-    A gap may reach over either end: nobody was answered before the first answer.
+    A gap may reach over either end: nobody was answered before the first answer. One that begins after *watched* is not
+    the fault's: from then on the drill looks at every part of the stack, and takes the processors' time for it.
     """
     mine = [item for item in requests if item["operation"] == operation and begun <= item["sent"] < ended]
     good = [item for item in mine if item["outcome"] == "ok"]
@@ -128,7 +144,10 @@ def tally(requests: Iterable[Data], operation: str, begun: float, ended: float) 
     waits = [item["done"] - item["sent"] for item in good]
     answered = sorted(item["done"] for item in good)
     moments = [begun, *(at for at in answered if at < ended), ended] if mine else []
-    gap, gap_end = max(((later - sooner, later) for sooner, later in itertools.pairwise(moments)), default=(0.0, ended))
+    gap, gap_end = max(
+        ((later - sooner, later) for sooner, later in itertools.pairwise(moments) if sooner < watched),
+        default=(0.0, ended),
+    )
     return Tally(
         operation=operation,
         ok=outcomes["ok"],
@@ -137,6 +156,8 @@ def tally(requests: Iterable[Data], operation: str, begun: float, ended: float) 
         gap=gap,
         gap_end=gap_end,
         slowest=max(waits, default=0.0),
+        # What was under way when its host vanished nobody can save from waiting.
+        slowest_since=max((item["done"] - item["sent"] for item in good if item["sent"] > injected + CUT), default=0.0),
         median=statistics.median(waits) if waits else 0.0,
         # A plain dictionary: asdict() would count the pairs of a Counter.
         details=dict(Counter(item["detail"] for item in mine if item["outcome"] != "ok")),
@@ -186,9 +207,10 @@ def losses(requests: Iterable[Data], evidence: Evidence, accepted: Sequence[Span
     )
 
 
-def rto(tallies: Iterable[Tally], injected: float) -> float:
+def rto(tallies: Iterable[Tally], injected: float, rates: Mapping[str, float]) -> float:
     """Seconds from the fault until the last operation that paused was answered again; 0 if none paused."""
-    ends = [item.gap_end - injected for item in tallies if item.gap > PAUSE and item.gap_end > injected]
+    paused = [item for item in tallies if item.gap > PAUSE + 1 / rates[item.operation]]
+    ends = [item.gap_end - injected for item in paused if item.gap_end > injected]
     return max(ends, default=0.0)
 
 
@@ -211,8 +233,8 @@ def over_budget(
             yield f"{title}: {missed} of {item.ok + missed} without an answer ({why}), budget {most}"
         if (longest := budget[f"{kind}_gap"]) is not None and item.gap > longest:
             yield f"{title}: {item.gap:.2f} s without an answer, budget {longest} s"
-        if (slowest := budget["slowest"]) is not None and item.slowest > slowest:
-            yield f"{title}: an answer took {item.slowest:.2f} s, budget {slowest} s"
+        if (slowest := budget["slowest"]) is not None and kind in ("read", "write") and item.slowest_since > slowest:
+            yield f"{title}: an answer took {item.slowest_since:.2f} s, budget {slowest} s"
         wrong = Counter(item.details)["wrong bytes"]
         if wrong:
             yield f"{title}: {wrong} answer(s) with wrong bytes"
@@ -237,13 +259,16 @@ def judge(
     """The result of a round.
 
     *target* is of ``drill_plan.aim``; *events* are what was noted in the round (``begin``, ``injecting``, ``injected``,
-    ``healed``, ``playbook``, ``whole``, ``end``); *requests* are of the prober; *rates* says which operations it does.
+    ``healed``, ``watched``, ``playbook``, ``whole``, ``end``); *requests* are of the client; *rates* says which
+    operations it does.
     """
     begun = _at(events, "begin", min)
     injected = _at(events, "injecting", min, begun)
     healed = _at(events, "healed", max, injected)
     ended = _at(events, "end", max, healed)
-    tallies = tuple(tally(requests, name, begun, ended) for name in OPERATIONS if rates.get(name))
+    watched = _at(events, "watched", max, ended)
+    operations = [name for name in OPERATIONS if rates.get(name)]
+    tallies = tuple(tally(requests, name, begun, ended, injected, watched) for name in operations)
     mine = [item for item in requests if begun <= item["sent"] < ended]
     accepted = spans(samples)
     lost = losses(mine, evidence, accepted)
@@ -264,7 +289,7 @@ def judge(
         healed=healed,
         ended=ended,
         tallies=tallies,
-        rto=rto(tallies, injected),
+        rto=rto(tallies, injected, rates),
         whole=whole,
         losses=lost,
         spans=accepted,
@@ -280,21 +305,26 @@ def _at(events: Sequence[Data], name: str, choose: Any, otherwise: float = 0.0) 
     return float(choose(found)) if found else otherwise
 
 
+def gaps(result: Data) -> dict[str, float]:
+    """The longest gap of each kind of operation, in seconds."""
+    found = dict.fromkeys(("read", "video", "write", "upload"), 0.0)
+    for item in result["tallies"]:
+        kind = OPERATIONS[item["operation"]]
+        found[kind] = max(found[kind], item["gap"])
+    return found
+
+
 def line(result: Data) -> str:
     """A round in one line, for a terminal."""
     by_name = {item["operation"]: item for item in result["tallies"]}
     missed = sum(item["failed"] + item["unknown"] for item in by_name.values())
     asked = missed + sum(item["ok"] for item in by_name.values())
-    gaps = {
-        kind: max((item["gap"] for name, item in by_name.items() if OPERATIONS[name] == kind), default=0.0)
-        for kind in ("read", "write", "upload")
-    }
     lost = len(result["losses"]["writes"]) + len(result["losses"]["uploads"])
     whole = "never" if result["whole"] is None else f"{result['whole']:.0f} s"
     word = "ok    " if result["passed"] else "FAILED"
+    hosts = ", ".join(result["hosts"]) if len(result["hosts"]) < 4 else "all hosts"
+    pauses = ", ".join(f"{kind}s {gap:.1f} s" for kind, gap in gaps(result).items())
     return (
-        f"{word} {result['fault']:20} on {', '.join(result['hosts']) if len(result['hosts']) < 4 else 'all hosts':9}  "
-        f"{missed} of {asked} without an answer; longest gap: reads {gaps['read']:.1f} s, writes {gaps['write']:.1f} "
-        f"s, uploads {gaps['upload']:.1f} s; lost {lost}; whole after {whole}"
-        + "".join(f"\n       - {sentence}" for sentence in result["failures"])
+        f"{word} {result['fault']:19} {hosts:9}  {missed} of {asked} without an answer; longest gap: {pauses}; "
+        f"lost {lost}; whole after {whole}" + "".join(f"\n       - {sentence}" for sentence in result["failures"])
     )

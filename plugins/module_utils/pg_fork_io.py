@@ -53,6 +53,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import (
     as_postgres,
     one_line,
     read_text,
+    readable_wal,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_rewind_steps import (
     Own,
@@ -180,9 +181,8 @@ def _history_on_disk(instance: Instance, control: Control, names: Collection[str
     return found or History(control.timeline)
 
 
-def _waldump(instance: Instance, timeline: int, *options: str) -> list[str]:
-    pg_wal = str(instance.data_directory / "pg_wal")
-    return as_postgres("TZ=UTC", instance.binary("pg_waldump"), "-p", pg_wal, "-t", str(timeline), *options)
+def _waldump(instance: Instance, wal: Path, timeline: int, *options: str) -> list[str]:
+    return as_postgres("TZ=UTC", instance.binary("pg_waldump"), "-p", str(wal), "-t", str(timeline), *options)
 
 
 def _end_of_wal(instance: Instance, timeline: int, begin: Lsn, size: int, run: Runner) -> Lsn | None:
@@ -191,22 +191,23 @@ def _end_of_wal(instance: Instance, timeline: int, begin: Lsn, size: int, run: R
     Printing takes twenty times as long as reading. So WAL is read without printing, until pg_waldump
     says what stopped it, and only the last record is printed.
     """
-    _rc, _out, err = run(_waldump(instance, timeline, "--quiet", "-s", str(begin)))
-    invalid = re.search(r"error in WAL record at ([0-9A-F]+/[0-9A-F]+)", err)
-    missing = re.search(r'could not find file "[0-9A-F]{8}([0-9A-F]{16})"', err)
-    if invalid:
-        _rc, out, _err = run(_waldump(instance, timeline, "-s", invalid[1], "-n", "1"))
-        record = last_record(out.splitlines())
-    elif missing:
-        # The last record may begin in the last segment, or be longer than that.
-        stop = segment_number("0" * 8 + missing[1], size) * size
-        record = None
-        for start in (max(begin, stop - size), begin):
-            if record is None and start < stop:
-                _rc, out, _err = run(_waldump(instance, timeline, "-s", str(Lsn(start))))
-                record = last_record(out.splitlines())
-    else:
-        return None
+    with readable_wal(instance) as wal:
+        _rc, _out, err = run(_waldump(instance, wal, timeline, "--quiet", "-s", str(begin)))
+        invalid = re.search(r"error in WAL record at ([0-9A-F]+/[0-9A-F]+)", err)
+        missing = re.search(r'could not find file "[0-9A-F]{8}([0-9A-F]{16})"', err)
+        if invalid:
+            _rc, out, _err = run(_waldump(instance, wal, timeline, "-s", invalid[1], "-n", "1"))
+            record = last_record(out.splitlines())
+        elif missing:
+            # The last record may begin in the last segment, or be longer than that.
+            stop = segment_number("0" * 8 + missing[1], size) * size
+            record = None
+            for start in (max(begin, stop - size), begin):
+                if record is None and start < stop:
+                    _rc, out, _err = run(_waldump(instance, wal, timeline, "-s", str(Lsn(start))))
+                    record = last_record(out.splitlines())
+        else:
+            return None
     return end_of_record(*record, size) if record else None
 
 
@@ -336,7 +337,9 @@ class ForkOnDisk:
         yield from commits.read(chain.from_iterable(map(self._lines, spans)))
 
     def _lines(self, span: Span) -> Iterator[str]:
-        return lines_of(_waldump(self.instance, span.timeline, "-s", str(span.begin), "-e", str(span.end)))
+        with readable_wal(self.instance) as wal:
+            bounds = ("-s", str(span.begin), "-e", str(span.end))
+            yield from lines_of(_waldump(self.instance, wal, span.timeline, *bounds))
 
     def _begun_before(self, spans: Sequence[Span]) -> Commits:
         """What transactions did shortly before ``spans``, as far as that is there."""

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -462,3 +464,22 @@ def read_text(path: Path) -> str:
 def one_line(text: str) -> str:
     """What a program said, fit to stand inside a sentence."""
     return " ".join(text.split()).rstrip(".")
+
+
+@contextlib.contextmanager
+def readable_wal(instance: Instance) -> Iterator[Path]:
+    """A directory for pg_waldump: links to the segments of ``instance`` that hold something, and to the histories.
+
+    A server makes its next segment ahead, and it is empty at first. pg_waldump learns the size of a segment from
+    whichever file it comes upon, and gives up if that is such a one.
+    """
+    pg_wal = instance.data_directory / "pg_wal"
+    with tempfile.TemporaryDirectory(prefix="pg_wal-") as folder:
+        # pg_waldump may run as another user.
+        os.chmod(folder, 0o755)
+        for name in os.listdir(pg_wal):
+            # A segment may be recycled, and get another name, while we look.
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError), open(pg_wal / name, "rb") as file:
+                if file.read(2).strip(b"\0"):
+                    os.symlink(pg_wal / name, os.path.join(folder, name))
+        yield Path(folder)

@@ -17,6 +17,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import (
     Instance,
     Runner,
+    readable_wal,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_io import (
     LOCAL,
@@ -188,19 +189,20 @@ class TakeOver:
 
     def _last_record(self, end: Lsn, timeline: int, segment_size: int) -> Record | None:
         """The last record of ``timeline`` on this host; None if pg_waldump shows none."""
-        for start in waldump_starts(end, segment_size):
-            # It ends with an error, as it reads on until something is no record.
-            _rc, out, _err = self.run(
-                [
-                    *("timeout", "--signal=KILL", WALDUMP, "env", "LC_ALL=C", self.instance.binary("pg_waldump")),
-                    f"--path={self.instance.data_directory / 'pg_wal'}",
-                    f"--start={start}",
-                    f"--timeline={timeline}",
-                ]
-            )
-            record = last_record(out)
-            if record is not None:
-                return record
+        with readable_wal(self.instance) as wal:
+            for start in waldump_starts(end, segment_size):
+                # It ends with an error, as it reads on until something is no record.
+                _rc, out, _err = self.run(
+                    [
+                        *("timeout", "--signal=KILL", WALDUMP, "env", "LC_ALL=C", self.instance.binary("pg_waldump")),
+                        f"--path={wal}",
+                        f"--start={start}",
+                        f"--timeline={timeline}",
+                    ]
+                )
+                record = last_record(out)
+                if record is not None:
+                    return record
         return None
 
     def _promote(self, armed: Session, eye: Session, ready: Armed, began: float) -> TookOver:

@@ -212,7 +212,7 @@ def questions(topology: Data, host: str, names: Names, pg_version: int | None) -
     vip = settings["site_vip"] if balances else ""
     return {
         "units": [
-            *(["nginx.service"] if balances else []),
+            *(["nginx.service", "nginx-media.service"] if balances else []),
             *(["keepalived.service"] if vip else []),
             *(_app_unit(names, replica["index"]) for replica in replicas),
             *(["glusterd.service"] if serves else []),
@@ -323,6 +323,7 @@ class _Stack:
     def load_balancer(self, name: str) -> LoadBalancer:
         vip = self._topology["settings"]["site_vip"]
         nginx = self._unit(name, "nginx.service")
+        media = self._unit(name, "nginx-media.service")
         keepalived = self._unit(name, "keepalived.service") if vip else None
         certificate = self._certificate(name, "nginx")
         problems: list[str] = []
@@ -331,6 +332,11 @@ class _Stack:
                 problems.append(
                     f"{name}: NGINX doesn't run ({nginx['active']}): run site.yml; if it fails again, read "
                     f"'journalctl -u nginx' on {name}"
+                )
+            if not media["running"]:
+                problems.append(
+                    f"{name}: the NGINX for media doesn't run ({media['active']}), so {name} serves no files: run "
+                    f"site.yml; if it fails again, read 'journalctl -u nginx-media' on {name}"
                 )
             if keepalived is not None and not keepalived["running"]:
                 problems.append(

@@ -12,15 +12,16 @@ short_description: Use a site from outside while it is being broken, and report 
 description:
   - With O(state=started), a client on the controller uses the site from now on, at fixed rates, and writes down what it
     was answered. It ends with the run, whatever becomes of it.
-  - With O(state=begun), a round begins; with O(state=settled), it ends, and everything that was sent in it has been
-    answered. With O(state=judged), what it cost is compared with its budget.
+  - With O(state=begun), a round begins. With O(state=watched), the fault has been watched long enough after healing;
+    what pauses from now on is not its doing. With O(state=settled), the round ends, and everything that was sent in it
+    has been answered. With O(state=judged), what it cost is compared with its budget.
   - With O(state=ended), the client ends and the report is written, C(index.html), C(report.json) and C(junit.xml).
   - Runs on the controller and asks nothing of the host.
 options:
   state:
     description: What to do.
     type: str
-    choices: [started, begun, settled, judged, ended]
+    choices: [started, begun, watched, settled, judged, ended]
     required: true
   report:
     description: Folder of the report. What an earlier drill left there is replaced by O(state=started).
@@ -85,7 +86,11 @@ page:
 """
 
 ARGUMENTS = {
-    "state": {"type": "str", "choices": ["started", "begun", "settled", "judged", "ended"], "required": True},
+    "state": {
+        "type": "str",
+        "choices": ["started", "begun", "watched", "settled", "judged", "ended"],
+        "required": True,
+    },
     "report": {"type": "path", "required": True},
     "client": {"type": "dict"},
     "target": {"type": "dict"},

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, The renfo.redundancy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report of a drill: ``report.json``, ``junit.xml``, and one page for people, ``index.html``, with a picture for
-each fault and nothing to load from elsewhere."""
+"""The report of a drill: ``report.json``, ``junit.xml``, ``report.md`` with the table alone, and one page for people,
+``index.html``, with a picture for each fault and nothing to load from elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict import OPERATIONS, TITLES
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict import TITLES, gaps
 
 try:
     import jinja2
@@ -76,9 +76,10 @@ def _acknowledged(results: Sequence[Result], operation: str) -> int:
 
 
 def write(folder: Path, document: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> None:
-    """Write the three files into *folder*. *requests* are of the client, for the pictures."""
+    """Write the files into *folder*. *requests* are of the client, for the pictures."""
     (folder / "report.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     suite(document).write(str(folder / "junit.xml"), pretty=True)
+    (folder / "report.md").write_text(markdown(document), encoding="utf-8")
     (folder / "index.html").write_text(page(document, requests), encoding="utf-8")
 
 
@@ -99,6 +100,38 @@ def suite(document: Mapping[str, Any]) -> Any:
     return whole
 
 
+def markdown(document: Mapping[str, Any]) -> str:
+    """The table of the rounds, with what it was measured on."""
+    about, totals = document["about"], document["totals"]
+    lines = [
+        f"Measured {about['date']} on the inventory `{about['inventory']}`, from a machine with {about['cores']} cores "
+        f"and {about['memory_gib']} GiB, kernel {about['kernel']}"
+        + ("." if about["seed"] is None else f"; random faults, seed {about['seed']}."),
+        "",
+        f"{totals['requests']} requests; {totals['lost_writes']} of {totals['acknowledged_writes']} acknowledged "
+        f"writes and {totals['lost_uploads']} of {totals['acknowledged_uploads']} acknowledged uploads lost; "
+        f"{totals['two_primaries']} moments with two primaries.",
+        "",
+        "| fault | on | ok | failed | unknown | gap: reads | videos | writes | uploads | RTO | whole after | verdict |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    return "\n".join([*lines, *(_row(result) for result in document["rounds"]), ""])
+
+
+def _row(result: Result) -> str:
+    tallies = result["tallies"]
+    cells = [
+        f"`{result['fault']}`",
+        ", ".join(result["hosts"]) if len(result["hosts"]) < 4 else "all hosts",
+        *(str(sum(tally[outcome] for tally in tallies)) for outcome in ("ok", "failed", "unknown")),
+        *(f"{gap:.1f} s" for gap in gaps(result).values()),
+        f"{result['rto']:.1f} s" if result["rto"] else "none",
+        "never" if result["whole"] is None else f"{result['whole']:.0f} s",
+        "within budget" if result["passed"] else "**over**: " + "; ".join(result["failures"]),
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 def page(document: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> str:
     """The page for people."""
     environment = jinja2.Environment(
@@ -106,13 +139,8 @@ def page(document: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> 
     )
     pictures = [base64.b64encode(picture(result, requests)).decode() for result in document["rounds"]]
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
-        document=document,
-        rounds=list(zip(document["rounds"], pictures, strict=True)),
-        titles=TITLES,
-        kinds=OPERATIONS,
-        asked=asked,
-    )
+    rounds = list(zip(document["rounds"], pictures, strict=True))
+    return template.render(document=document, rounds=rounds, titles=TITLES, gaps=gaps)
 
 
 def picture(result: Result, requests: Sequence[Mapping[str, Any]]) -> bytes:

@@ -21,7 +21,7 @@ from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal imp
 
 CLIENT = Path(__file__).with_name("drill_client.py")
 #: What an earlier drill left in the folder. Nothing else there is touched.
-OWN = ("events.jsonl", "rounds.jsonl", "probe", "logs", "report.json", "junit.xml", "index.html")
+OWN = ("events.jsonl", "rounds.jsonl", "probe", "logs", "report.json", "report.md", "junit.xml", "index.html")
 #: Seconds in which the client has used everything once.
 FIRST = 60
 #: Seconds that the site has to say what it holds.

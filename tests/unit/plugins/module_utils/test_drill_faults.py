@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import CATALOGUE, TIERS, steps
 
-FILLED: dict[str, Any] = {"app": "app", "volume": "media"}
+FILLED: dict[str, Any] = {"app": "app", "volume": "media", "bricks": "/srv/gluster/media"}
 
 
 def filled(name: str) -> dict[str, Any]:
@@ -52,11 +54,6 @@ def test_every_fault_can_be_undone_by_the_host_alone(name: str) -> None:
             ("pkill", "-KILL", "-x", "glusterfsd"),
             "gluster --mode=script volume start media force >/dev/null",
         ),
-        (
-            {"kind": "fill", "path": "/srv/gluster/", "bytes": 5},
-            ("fallocate", "--length", "5", "/srv/gluster/renfo-drill-filler"),
-            "rm -f /srv/gluster/renfo-drill-filler",
-        ),
     ],
 )
 def test_what_a_host_runs(means: dict[str, Any], inject: tuple[str, ...], undo: str) -> None:
@@ -86,6 +83,38 @@ def test_a_cut_between_two_tiers_leaves_the_rest_alone() -> None:
     assert "ip saddr 10.0.0.1 drop; ip6 saddr fd00::1 drop;" in cut
     assert "ip daddr 10.0.0.1 drop; ip6 daddr fd00::1 drop;" in cut
     assert "; drop;" not in cut.replace("10.0.0.1 drop;", "").replace("fd00::1 drop;", "")
+
+
+def test_a_disk_is_filled_to_the_last_block_and_emptied_again(tmp_path: Path) -> None:
+    """With a `df` that tells of five free bytes, and then of none."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "df").write_text("#!/bin/sh\nprintf 'Avail\\n%s\\n' 5\n")
+    (tools / "dd").write_text(
+        "#!/bin/sh\nfor word; do case $word in of=*) echo rest >${word#of=};; esac; done; exit 1\n"
+    )
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    disk = tmp_path / "a disk"
+    disk.mkdir()
+    found = steps({"kind": "fill", "path": str(disk)})
+    path = f"{tools}:{os.environ['PATH']}"
+    assert subprocess.run(found.inject[0], env={"PATH": path}, check=False).returncode == 0
+    assert sorted(file.name for file in disk.iterdir()) == ["renfo-drill-filler", "renfo-drill-filler.rest"]
+    assert subprocess.run(["sh", "-c", found.undo], check=False).returncode == 0
+    assert not list(disk.iterdir())
+    (tools / "df").write_text("#!/bin/sh\nprintf 'Avail\\n%s\\n' 2000000\n")
+    assert subprocess.run(found.inject[0], env={"PATH": path}, check=False).returncode != 0, "it is not full"
+
+
+def test_a_slow_disk_is_slow_for_one_unit() -> None:
+    found = steps({"kind": "slow", "path": "/data", "unit": "glusterd.service", "operations": 30})
+    limit = (
+        "systemctl set-property --runtime "
+        "\"$(systemctl list-units --all --plain --no-legend glusterd.service | cut -d' ' -f1 | head -n1)\" IOWriteIOPSMax="
+    )
+    assert found.inject[0][2] == limit + '"$(findmnt --noheadings --output SOURCE --target /data) 30"'
+    assert found.undo == limit
 
 
 def test_an_unknown_means_is_an_error() -> None:

@@ -24,7 +24,7 @@ TOPOLOGY: dict[str, Any] = {
     "load_balancers": [{"name": "lb1"}, {"name": "lb2"}],
     "storage_servers": [{"name": f"app{n}"} for n in (1, 2, 3)],
 }
-POWER = {"drill_power_off_command": "off", "drill_power_on_command": "on"}
+POWER = {"drill_power_off_command": "off", "drill_power_on_command": "on", "drill_data_disk": True}
 VARIABLES = {name: {**POWER, **({"pg_fence_command": "fence"} if name.startswith("pg") else {})} for name in HOSTS}
 STATUS = {"primary": "pg2", "vip_holders": ["lb2"]}
 
@@ -126,6 +126,17 @@ def test_a_primary_that_nobody_could_fence_is_not_cut_off() -> None:
 )
 def test_a_tier_without_redundancy_is_left_alone(change: dict[str, Any], left_out: str) -> None:
     assert left_out in planned(topology={**TOPOLOGY, **change})["skipped"]
+
+
+def test_a_disk_that_is_not_the_datas_own_is_left_alone() -> None:
+    shared = {name: {**found, "drill_data_disk": False} for name, found in VARIABLES.items()}
+    assert planned(variables=shared)["skipped"]["primary_disk_full"].startswith("drill_data_disk is not set for pg1")
+
+
+def test_what_fills_a_disk_lies_beside_the_brick() -> None:
+    assert aimed("brick_disk_full")["means"]["path"] == "/srv/gluster/media"
+    moved = {"app1": {"shared_storage_brick": "/data/bricks/films"}}
+    assert aimed("brick_disk_full", variables=moved)["means"]["path"] == "/data/bricks"
 
 
 def test_a_store_of_the_users_own_is_left_alone() -> None:

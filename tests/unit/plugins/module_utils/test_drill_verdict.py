@@ -27,6 +27,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict imp
 NO_LOSS = Losses((), (), (), ())
 FREE = dict.fromkeys((field.name for field in dataclasses.fields(Budget)), None)
 RATES = {"page": 5, "write": 10}
+FAST = {"page": 10, "write": 10}
 
 
 def sent(operation: str, at: float, took: float = 0.01, outcome: str = "ok", **more: Any) -> dict[str, Any]:
@@ -70,6 +71,13 @@ def test_nobody_was_answered_until_the_end_of_the_round() -> None:
     assert found.gap_end == 10.0
 
 
+def test_a_pause_that_begins_after_the_fault_was_watched_is_not_its_own() -> None:
+    requests = steady("page", (2.0, 3.0), (6.0, 8.0))
+    assert tally(requests, "page", 0.0, 10.0, watched=5.0).gap == pytest.approx(1.1)
+    assert tally(requests, "page", 0.0, 10.0, watched=6.5).gap == pytest.approx(2.1)
+    assert tally(requests, "page", 0.0, 10.0, watched=5.0).failed == 30
+
+
 def test_an_operation_that_was_never_due_has_no_gap() -> None:
     assert tally([], "upload", 0.0, 10.0).gap == 0.0
 
@@ -77,10 +85,13 @@ def test_an_operation_that_was_never_due_has_no_gap() -> None:
 def test_rto_ends_with_the_last_pause() -> None:
     requests = [*steady("page", (2.0, 4.0)), *steady("write", (2.0, 7.0))]
     found = [tally(requests, name, 0.0, 10.0) for name in ("page", "write")]
-    assert rto(found, injected=2.0) == pytest.approx(5.01)
+    assert rto(found, 2.0, FAST) == pytest.approx(5.01)
     # A pause that nobody would call an outage, and one that was over before the fault.
-    assert rto([tally(steady("page", (2.0, 2.2)), "page", 0.0, 10.0)], 2.0) == 0.0
-    assert rto([tally(steady("page", (1.0, 2.0)), "page", 0.0, 10.0)], 5.0) == 0.0
+    assert rto([tally(steady("page", (2.0, 2.2)), "page", 0.0, 10.0)], 2.0, FAST) == 0.0
+    assert rto([tally(steady("page", (1.0, 2.0)), "page", 0.0, 10.0)], 5.0, FAST) == 0.0
+    # Of an operation that is due every two seconds, three seconds say nothing.
+    slow = tally([sent("page", 1.0), sent("page", 4.0)], "page", 0.0, 5.0)
+    assert rto([slow], 1.0, {"page": 0.5}) == 0.0
 
 
 # --- losses
@@ -173,6 +184,14 @@ def test_one_that_wakes_up_and_accepts_a_single_write_is_found() -> None:
 def test_a_budget_is_kept_or_not(budget: dict[str, float], sentence: str) -> None:
     page = tally(steady("page", (2.0, 4.0)), "page", 0.0, 10.0)
     assert list(over_budget({**FREE, **budget}, [page], 1.0, NO_LOSS)) == ([sentence] if sentence else [])
+
+
+def test_who_was_under_way_when_the_fault_came_is_not_slow() -> None:
+    requests = [sent("page", 0.95, took=9.0), sent("page", 1.1, took=7.0), sent("page", 2.0, took=2.0)]
+    found = tally(requests, "page", 0.0, 10.0, injected=1.0)
+    assert (found.slowest, found.slowest_since) == (pytest.approx(9.0), pytest.approx(2.0))
+    assert not list(over_budget({**FREE, "slowest": 2.5}, [found], 1.0, NO_LOSS))
+    assert list(over_budget({**FREE, "slowest": 1.5}, [found], 1.0, NO_LOSS))
 
 
 def test_unknown_writes_are_writes_without_an_answer() -> None:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -146,3 +148,18 @@ def test_a_transaction_that_began_before_the_fork_is_counted_with_its_rows(pg1: 
 def test_a_program_that_fails(pg1: Host) -> None:
     with pytest.raises(PgError, match="write-ahead log can't be read: no"):
         list(lines_of(["sh", "-c", "echo one; echo no >&2; exit 1"]))
+
+
+def test_segments_that_are_still_empty_do_not_hide_the_rest(pg1: Host) -> None:
+    """A server makes its next segment ahead; pg_waldump may take the first it finds for all of them."""
+    pg1.sql("INSERT INTO kept VALUES ('last')")
+    end = Lsn.parse(pg1.sql("SELECT pg_current_wal_insert_lsn()"))
+    pg1.stop("immediate")
+    pg_wal = pg1.instance.data_directory / "pg_wal"
+    for number in range(100, 140):
+        ahead = pg_wal / f"{1:08X}{0:08X}{number:08X}"
+        ahead.touch(mode=0o600)
+        os.truncate(ahead, SIZE)
+        shutil.chown(ahead, "postgres")
+
+    assert own_end(pg1) >= end

@@ -734,7 +734,12 @@ class TestRefusals:
         pg1.sql("INSERT INTO kept VALUES ('lost')")
         pg1.stop()
         old.start()
-        self.refused(pg1, old, "holds the same timeline only up to .* restored from an older copy")
+        # On a slow machine it has written something of its own by then, which is not what pg1 has there.
+        self.refused(
+            pg1,
+            old,
+            "holds the same timeline only up to .* restored from an older copy|although the timeline is the same",
+        )
         assert pg2.sql("SELECT 1") == "1"
 
     def test_a_full_disk(self, forked: tuple[Host, Host]) -> None:

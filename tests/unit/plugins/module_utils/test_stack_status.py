@@ -319,6 +319,7 @@ def mount_stalled(world: World) -> None:
         pytest.param(replica_is_silent, "app2-1 isn't ready: Connection refused", id="replica silent"),
         pytest.param(another_process_answers, "app@1.service doesn't run (failed)", id="replica's unit down"),
         pytest.param(lambda w: w.unit("lb2", "nginx.service"), "lb2: NGINX doesn't run (failed)", id="no NGINX"),
+        pytest.param(lambda w: w.unit("lb2", "nginx-media.service"), "so lb2 serves no files", id="no media"),
         pytest.param(lambda w: w.unit("lb2", "keepalived.service"), "lb2: keepalived doesn't run", id="no keepalived"),
         pytest.param(nobody_holds_the_vip, f"answers holds the virtual address {VIP}", id="nobody holds the VIP"),
         pytest.param(two_hold_the_vip, f"lb1 and lb2 hold the virtual address {VIP}", id="two hold the VIP"),
@@ -564,7 +565,7 @@ def test_plain_data_and_back() -> None:
 
 def test_a_load_balancer_is_asked_what_it_has() -> None:
     assert questions(World().site, "lb1", Names(), 17) == {
-        "units": ["nginx.service", "keepalived.service", "shared-storage-keeper.service"],
+        "units": ["nginx.service", "nginx-media.service", "keepalived.service", "shared-storage-keeper.service"],
         "ready": [],
         "addresses": [VIP],
         "certificates": [SITE],

@@ -95,6 +95,16 @@ def test_a_drill_that_lost_something(tmp_path: Path) -> None:
     assert "never" in page
 
 
+def test_the_table_alone(tmp_path: Path) -> None:
+    written(tmp_path, round_of(), LOST)
+    table = (tmp_path / "report.md").read_text().splitlines()
+    assert table[2].startswith("400 requests; 1 of 180 acknowledged writes")
+    assert table[-2].startswith(
+        "| `app_kill` | app1 | 180 | 16 | 4 | 2.5 s | 0.0 s | 2.5 s | 0.0 s | 2.0 s | 3 s | within budget |"
+    )
+    assert table[-1].endswith("| never | **over**: 1 acknowledged write(s) lost: <k> |")
+
+
 def test_a_drill_without_a_round_has_not_passed(tmp_path: Path) -> None:
     assert not written(tmp_path)["passed"]
 

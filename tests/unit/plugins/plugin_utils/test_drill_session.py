@@ -10,21 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import Budget
 from ansible_collections.renfo.redundancy.plugins.plugin_utils import drill_journal
 from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_session import Session, SessionError
 
 from .conftest import Site
 
-FREE = {
-    "failed_reads": None,
-    "failed_writes": None,
-    "failed_uploads": None,
-    "read_gap": None,
-    "write_gap": None,
-    "upload_gap": None,
-    "slowest": None,
-    "whole": None,
-}
+FREE = dict.fromkeys(Budget.__dataclass_fields__)
 TARGET = {"number": 1, "name": "app_kill", "title": "killed", "tier": "app", "hosts": ["app1"], "budget": FREE}
 
 
