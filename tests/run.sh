@@ -47,7 +47,7 @@ finish() {
 stages_begin
 rm -f "$FAILURES"
 trap finish EXIT
-stage "Prepare the controller" lab/setup.sh requirements.txt requirements-dev.txt
+stage "Prepare the controller" lab/setup.sh requirements.txt requirements-dev.txt requirements-drill.txt
 for part in "${@:-lint unit scenarios}"; do
   for name in $part; do
     case $name in

@@ -10,7 +10,7 @@ import os
 bind = os.environ.get("APP_BIND", "127.0.0.1:8000")
 worker_class = "gthread"
 workers = int(os.environ.get("APP_WORKERS", "2"))
-threads = int(os.environ.get("APP_THREADS", "8"))
+threads = int(os.environ.get("APP_THREADS", "16"))
 # Longer than NGINX keeps an idle upstream connection (60 s): the side that never sends a request
 # must not be the side that hangs up.
 keepalive = 75

@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         folder = Path(arguments["report"]).absolute()
         began = time.monotonic()
         while True:
-            code, lines = self._play(arguments["playbook"], arguments["extra"] or {}, arguments["event"] == "whole")
+            code, lines = self._play(arguments["playbook"], arguments["extra"] or {})
             document = _document("".join(line for _seconds, line in lines))
             if code == 0 or time.monotonic() - began >= arguments["patience"]:
                 break
@@ -61,11 +61,8 @@ class ActionModule(ActionBase):
             "log": str(log),
         }
 
-    def _play(self, playbook: str, extra: dict[str, Any], observing: bool) -> tuple[int, Lines]:
+    def _play(self, playbook: str, extra: dict[str, Any]) -> tuple[int, Lines]:
         command = [sys.executable, "-m", "ansible", "playbook", *_options(), str(PLAYBOOKS / playbook)]
-        if observing:
-            # Who only looks must not be what the client has to wait for.
-            command = ["nice", "-n", "10", *command, "--forks", "2"]
         if extra:
             command += ["-e", json.dumps(extra)]
         environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}

@@ -98,7 +98,9 @@ _POWER_CUT = Budget(None, None, None, None, None, None, None, None, None, 240.0)
 _PRIMARY_CRASH = Budget(failed_writes=None, write_gap=10.0, upload_gap=10.0)
 # A server without room for its log stops, and starts again when there is some.
 _DISK_FULL = Budget(failed_writes=None, write_gap=30.0, upload_gap=30.0)
-_PRIMARY_LOST = Budget(failed_writes=None, write_gap=10.0, upload_gap=15.0)
+_PRIMARY_LOST = Budget(failed_writes=None, write_gap=15.0, upload_gap=15.0)
+# A server that is there and says nothing is asked for a while before it counts as lost.
+_PRIMARY_FROZEN = dataclasses.replace(_PRIMARY_LOST, write_gap=20.0, upload_gap=20.0)
 
 #: Every fault by name. ``{app}``, ``{volume}`` and ``{bricks}`` in a means are filled in by ``drill_plan.aim``.
 CATALOGUE: dict[str, Fault] = {
@@ -149,7 +151,7 @@ CATALOGUE: dict[str, Fault] = {
             "primary",
             _freeze("postgresql@*-main.service"),
             response="failover.yml",
-            budget=_PRIMARY_LOST,
+            budget=_PRIMARY_FROZEN,
         ),
         Fault(
             "primary_off",

@@ -39,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return collections
 
 
-@pytest.mark.parametrize("playbook", ["site", "status"])
+@pytest.mark.parametrize("playbook", ["site", "status", "drill"])
 def test_playbooks_run_by_name(installed: Path, tmp_path: Path, playbook: str) -> None:
     environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed)}
     inventory = tmp_path / "inventory"

@@ -109,7 +109,7 @@ def test_dependencies_have_bounds_and_are_those_that_are_used() -> None:
     assert used - {"ansible.builtin", "renfo.redundancy"} == set(dependencies)
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-drill.txt"])
 def test_requirements_are_pinned(name: str) -> None:
     lines = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     assert lines

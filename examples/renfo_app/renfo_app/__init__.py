@@ -26,15 +26,16 @@ def create_app(config: Config | None = None) -> Flask:
     services = Services(
         config=config,
         store=store,
-        # Writes may fill at most half of a worker's threads: while no primary answers, they
-        # wait, and the other half goes on serving what the standbys can answer.
+        # Writes get connections for a quarter of a worker's threads, and while no primary answers no more than as
+        # many wait for one. Until that is known (a frozen server says nothing for three seconds) more of them
+        # wait; the rest of the threads goes on serving what the standbys can answer.
         write_pool=Pool(
             config.write_url,
             name=f"{config.replica}-w",
-            size=max(1, config.threads // 2),
+            size=max(1, config.threads // 4),
             max_waiting_when_failing=config.threads // 4,
         ),
-        read_pool=Pool(config.read_url, name=f"{config.replica}-r", size=config.threads, read_only=True),
+        read_pool=Pool(config.read_url, name=f"{config.replica}-r", size=max(1, config.threads // 2), read_only=True),
     )
     app.extensions["renfo"] = services
     try:

@@ -54,7 +54,7 @@ class Config:
             version=env.get("APP_VERSION", "dev"),
             accel_prefix=prefix,
             max_upload_bytes=_positive(env, "APP_MAX_UPLOAD_BYTES", 2 * 1024**3),
-            threads=_positive(env, "APP_THREADS", 8),
+            threads=_positive(env, "APP_THREADS", 16),
             require_mount=env.get("APP_MEDIA_REQUIRE_MOUNT", "0") == "1",
         )
 

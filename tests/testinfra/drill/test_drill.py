@@ -85,8 +85,8 @@ def test_each_tier_once(lab: Lab, cluster: Cluster, tmp_path: Path) -> None:
     assert "Not every fault stayed within its budget" in play.said()
 
     totals = report["totals"]
-    assert totals["acknowledged_writes"] > 500
-    assert totals["acknowledged_uploads"] > 100
+    assert totals["acknowledged_writes"] > 300
+    assert totals["acknowledged_uploads"] > 60
     assert (totals["lost_writes"], totals["lost_uploads"], totals["two_primaries"]) == (0, 0, 0)
     # The failover was seen by the instances themselves: the last writes of one timeline, the first of the next.
     spans = report["rounds"][-1]["spans"]
