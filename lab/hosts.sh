@@ -13,6 +13,7 @@ if [ -n "$there" ] && [ "$there" != "$LAB_RELEASE" ]; then
 fi
 
 lab/release.sh ".cache/lab/$LAB_NAME/renfo_app.tar.gz"
+lab/release.sh ".cache/lab/$LAB_NAME/renfo_app_broken.tar.gz" --broken
 
 wanted=$(.venv/bin/ansible -i inventories/lab all --list-hosts | tail -n +2 | wc -l)
 running=$(docker ps -q --filter "label=renfo.lab=$LAB_NAME" | wc -l)

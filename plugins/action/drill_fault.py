@@ -30,7 +30,9 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return {"changed": True, "at": time.time()}
         began = time.time()
-        if arguments["means"]["kind"] == "power":
+        if arguments["means"]["kind"] == "none":
+            result: dict[str, Any] = {"changed": True, "at": began}
+        elif arguments["means"]["kind"] == "power":
             result = self._switch(arguments["power_off"] if present else arguments["power_on"])
         else:
             result = self._ask(task_vars, 0 if present else arguments["patience"])

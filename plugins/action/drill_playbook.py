@@ -48,6 +48,7 @@ class ActionModule(ActionBase):
                 arguments["event"],
                 playbook=arguments["playbook"],
                 rc=code,
+                hopeless=arguments["hopeless"],
                 seconds=seconds,
                 log=str(log.relative_to(folder)),
             )

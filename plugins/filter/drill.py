@@ -66,6 +66,7 @@ _value:
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.drill_plan import Request, aim, drill_text, plan_drill
@@ -73,6 +74,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.drill_plan import
 #: What a drill wants to know of a host.
 VARIABLES = (
     "app_replicas_name",
+    "drill_bad_release",
     "drill_data_disk",
     "drill_power_off_command",
     "drill_power_on_command",
@@ -114,9 +116,14 @@ def witnesses(hostvars: Data) -> dict[str, Any]:
 
 def _variables(topology: Data, hostvars: Data) -> dict[str, dict[str, Any]]:
     # One by one: the variables of a host are templates until they are asked for.
-    return {
+    found = {
         host: {name: hostvars[host][name] for name in VARIABLES if name in hostvars[host]} for host in topology["hosts"]
     }
+    for variables in found.values():
+        # A release that isn't there fails for another reason than the one that is to be tried.
+        if not Path(str(variables.get("drill_bad_release", ""))).is_file():
+            variables["drill_bad_release"] = ""
+    return found
 
 
 class FilterModule:

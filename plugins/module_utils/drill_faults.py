@@ -48,8 +48,9 @@ class Budget:
 class Fault:
     """A fault in a tier. *hold* is for how many seconds it stays, *means* what is done to the host.
 
-    *response* is the playbook that an operator runs while it lasts. A *blind* fault cuts the controller off as
-    well, so that only the host itself can undo it.
+    *response* is the playbook that an operator runs while it lasts, *recovery* the one that they run afterwards. A
+    *blind* fault cuts the controller off as well, so that only the host itself can undo it. What is *hopeless* is the
+    response: it must end with an error.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Fault:
     means: Mapping[str, Any]
     hold: float = 8.0
     response: str = ""
+    recovery: str = ""
+    hopeless: bool = False
     blind: bool = False
     budget: Budget = Budget()
 
@@ -116,6 +119,17 @@ CATALOGUE: dict[str, Fault] = {
             # Who asks a replica that is frozen waits for it; that it is, only a time-out can tell.
             budget=Budget(failed_writes=None),
         ),
+        Fault(
+            "app_release",
+            "a release that never gets ready",
+            "app",
+            {"kind": "none"},
+            0,
+            response="site.yml",
+            recovery="site.yml",
+            hopeless=True,
+            budget=Budget(failed_uploads=0),
+        ),
         Fault("app_off", "host switched off", "app", _POWER, budget=_REPLICA_HOST),
         Fault("app_cut", "host cut off, both ways", "app", _cut(), blind=True, budget=_REPLICA_HOST),
         Fault("app_mute", "host hears and isn't heard", "app", _cut("out"), blind=True, budget=_REPLICA_HOST),
@@ -143,6 +157,7 @@ CATALOGUE: dict[str, Fault] = {
             "primary",
             _stop("postgresql@*-main.service"),
             response="failover.yml",
+            recovery="rejoin.yml",
             budget=_PRIMARY_LOST,
         ),
         Fault(
@@ -151,6 +166,7 @@ CATALOGUE: dict[str, Fault] = {
             "primary",
             _freeze("postgresql@*-main.service"),
             response="failover.yml",
+            recovery="rejoin.yml",
             budget=_PRIMARY_FROZEN,
         ),
         Fault(
@@ -159,6 +175,7 @@ CATALOGUE: dict[str, Fault] = {
             "primary",
             _POWER,
             response="failover.yml",
+            recovery="rejoin.yml",
             budget=_PRIMARY_LOST,
         ),
         Fault(
@@ -168,6 +185,7 @@ CATALOGUE: dict[str, Fault] = {
             _cut(),
             30,
             response="failover.yml",
+            recovery="rejoin.yml",
             blind=True,
             budget=_PRIMARY_LOST,
         ),
@@ -235,7 +253,7 @@ class Steps:
 
 
 def steps(means: Mapping[str, Any]) -> Steps:
-    """The commands for *means*, as ``plan_round`` filled it in. ``power`` has none on the host itself.
+    """The commands for *means*, as ``plan_round`` filled it in. ``power`` and ``none`` have none on the host itself.
 
     ``cut`` drops packets with nftables before anything else sees them, and tells nobody; with ``peers`` (addresses)
     only what goes to or comes from them.

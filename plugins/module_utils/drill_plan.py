@@ -108,6 +108,8 @@ def _unavailable(fault: Fault, topology: Data, variables: Mapping[str, Data]) ->
         _variable(variables, host, "shared_storage_backend", "glusterfs") != "glusterfs" for host in hosts
     ):
         return "the store is not one of this collection"
+    if fault.hopeless and not all(_variable(variables, host, "drill_bad_release", "") for host in hosts):
+        return "drill_bad_release is not set: no release is known that never gets ready"
     if fault.means["kind"] in ("fill", "slow"):
         for host in hosts:
             if _variable(variables, host, "drill_data_disk", "").lower() not in ("true", "yes", "1"):
@@ -158,16 +160,21 @@ def aim(number: Data, topology: Data, status: Data, variables: Mapping[str, Data
         "means": means,
         # A fence switches off whom nobody can reach; whoever heals has to switch on again.
         "heal": {"kind": "power"} if fault.blind and fault.response else means,
-        # The drill itself switched it off: that is the operator's word, where no command gives it.
-        "word": {"failover_fenced": hosts[0]} if _needs_word(fault, hosts[0], variables) else {},
+        "word": _word(fault, hosts[0], variables),
         "primary": primary,
         "budget": {**dataclasses.asdict(fault.budget), **budgets.get(fault.name, {})},
     }
 
 
-def _needs_word(fault: Fault, host: str, variables: Mapping[str, Data]) -> bool:
+def _word(fault: Fault, host: str, variables: Mapping[str, Data]) -> dict[str, str]:
+    """What the operator says beside the name of the playbook."""
+    if fault.hopeless:
+        return {"app_replicas_archive": _variable(variables, host, "drill_bad_release", "")}
     powerless = not _variable(variables, host, "pg_fence_command", "")
-    return fault.response == "failover.yml" and fault.means["kind"] == "power" and powerless
+    if fault.response == "failover.yml" and fault.means["kind"] == "power" and powerless:
+        # The drill itself switched it off; no command says so.
+        return {"failover_fenced": host}
+    return {}
 
 
 def _tier(tier: str, topology: Data, status: Data) -> list[str]:

@@ -276,7 +276,9 @@ def judge(
     whole = max(0.0, whole_at[-1] - healed) if whole_at else None
     played = [event for event in events if event["event"] == "playbook"]
     failures = [
-        f"{event['playbook']} ended with {event['rc']}: see {event['log']}" for event in played if event["rc"] != 0
+        f"{event['playbook']} ended with {event['rc']}, expected {'an error' if hopeless else '0'}: see {event['log']}"
+        for event in played
+        if (event["rc"] == 0) is (hopeless := bool(event.get("hopeless")))
     ]
     return Result(
         number=target["number"],

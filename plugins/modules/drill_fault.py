@@ -13,7 +13,7 @@ description:
   - Injects one fault of P(renfo.redundancy.drill#filter) on the host, or undoes it.
   - The host undoes the fault by itself O(undo_after) seconds later, by a timer of systemd's, whatever became of the
     controller.
-  - The means C(power) runs the commands O(power_off) and O(power_on) on the controller.
+  - The means C(power) runs the commands O(power_off) and O(power_on) on the controller; the means C(none) does nothing.
   - What was done, and when, is appended to the file O(journal) on the controller.
 options:
   means:

@@ -25,6 +25,10 @@ options:
     description: Seconds during which it is run again as long as it ends with an error.
     type: float
     default: 0
+  hopeless:
+    description: It must end with an error, and counts as failed if it doesn't.
+    type: bool
+    default: false
   report:
     description: Folder of the drill's report; what the last run printed is kept there.
     type: path
@@ -79,6 +83,7 @@ ARGUMENTS = {
     "playbook": {"type": "str", "required": True},
     "extra": {"type": "dict"},
     "patience": {"type": "float", "default": 0},
+    "hopeless": {"type": "bool", "default": False},
     "report": {"type": "path", "required": True},
     "event": {"type": "str", "choices": ["playbook", "whole"], "default": "playbook"},
 }

@@ -20,9 +20,10 @@ options:
     type: str
     choices: [present, asked, absent]
     default: asked
-  until:
-    description: When the service ends by itself, in seconds since the epoch. Required with O(state=present).
+  lifetime:
+    description: Seconds after which the service ends by itself.
     type: float
+    default: 86400
   offset:
     description: Where to go on in what was kept, as the last call gave it.
     type: int
@@ -70,12 +71,14 @@ digests:
   elements: str
 """
 
+import time
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.renfo.redundancy.plugins.module_utils.drill_witness_io import Witness, digests
 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "asked", "absent"], "default": "asked"},
-    "until": {"type": "float"},
+    "lifetime": {"type": "float", "default": 86400},
     "offset": {"type": "int", "default": 0},
     "store": {"type": "path"},
     "since": {"type": "float", "default": 0},
@@ -83,9 +86,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS, required_if=[("state", "present", ("until",))], supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     args = module.params
     witness = Witness(lambda command: module.run_command(list(command)))
     try:
@@ -95,7 +96,7 @@ def main() -> None:
             module.exit_json(changed=False, samples=samples, offset=offset, digests=found)
         if not module.check_mode:
             if args["state"] == "present":
-                witness.begin(args["until"])
+                witness.begin(time.time() + args["lifetime"])
             else:
                 witness.end()
     except (OSError, LookupError) as error:

@@ -49,9 +49,8 @@ class Round:
 def drilled(lab: Lab, folder: Path) -> Iterator[Round]:
     """The site is used, and the database watched from within, until the end."""
     session = Session(str(folder))
-    until = time.time() + 3600
     for host in lab.pg_hosts:
-        lab.module(host, "drill_witness", {"state": "present", "until": until})
+        lab.module(host, "drill_witness", {"state": "present", "lifetime": 3600})
     client = {
         "url": f"https://{lab.vip}",
         "server_name": "renfo.example",

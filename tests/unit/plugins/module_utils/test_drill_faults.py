@@ -26,7 +26,7 @@ def filled(name: str) -> dict[str, Any]:
 def test_every_fault_can_be_undone_by_the_host_alone(name: str) -> None:
     fault = CATALOGUE[name]
     assert fault.tier in TIERS
-    if fault.means["kind"] == "power":
+    if fault.means["kind"] in ("power", "none"):
         return
     found = steps(filled(name))
     assert found.inject

@@ -24,7 +24,12 @@ TOPOLOGY: dict[str, Any] = {
     "load_balancers": [{"name": "lb1"}, {"name": "lb2"}],
     "storage_servers": [{"name": f"app{n}"} for n in (1, 2, 3)],
 }
-POWER = {"drill_power_off_command": "off", "drill_power_on_command": "on", "drill_data_disk": True}
+POWER = {
+    "drill_power_off_command": "off",
+    "drill_power_on_command": "on",
+    "drill_data_disk": True,
+    "drill_bad_release": "bad.tar.gz",
+}
 VARIABLES = {name: {**POWER, **({"pg_fence_command": "fence"} if name.startswith("pg") else {})} for name in HOSTS}
 STATUS = {"primary": "pg2", "vip_holders": ["lb2"]}
 
@@ -183,6 +188,14 @@ def test_the_drill_gives_its_word_where_no_command_fences() -> None:
     assert aimed("app_off", variables={})["word"] == {}
     # Its host answers: the playbook fences it itself.
     assert aimed("primary_stop", variables={})["word"] == {}
+
+
+def test_a_release_that_never_gets_ready_is_rolled_out() -> None:
+    found = aimed("app_release")
+    assert (found["response"], found["recovery"], found["hopeless"]) == ("site.yml", "site.yml", True)
+    assert found["word"] == {"app_replicas_archive": "bad.tar.gz"}
+    without = {name: {**found, "drill_bad_release": ""} for name, found in VARIABLES.items()}
+    assert planned(variables=without)["skipped"]["app_release"].startswith("drill_bad_release is not set")
 
 
 def test_the_users_budget_wins() -> None:

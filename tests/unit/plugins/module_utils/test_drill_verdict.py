@@ -269,7 +269,14 @@ def test_a_budget_that_was_exceeded_fails_the_round() -> None:
 
 def test_a_playbook_that_failed_fails_the_round() -> None:
     failed = [{**event, "rc": 2} if event["event"] == "playbook" else event for event in EVENTS]
-    assert judged(events=failed)["failures"] == ("failover.yml ended with 2: see logs/1",)
+    assert judged(events=failed)["failures"] == ("failover.yml ended with 2, expected 0: see logs/1",)
+
+
+def test_a_playbook_that_had_to_fail_and_did_not_fails_the_round() -> None:
+    hopeless = [{**event, "hopeless": event["event"] == "playbook"} for event in EVENTS]
+    assert judged(events=hopeless)["failures"] == ("failover.yml ended with 0, expected an error: see logs/1",)
+    failed = [{**event, "rc": 2} if event["event"] == "playbook" else event for event in hopeless]
+    assert judged(events=failed)["failures"] == ()
 
 
 def test_a_stack_that_stays_degraded_fails_the_round() -> None:

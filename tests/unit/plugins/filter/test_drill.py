@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.renfo.redundancy.plugins.filter.drill import FilterModule
+
+FILTERS = FilterModule().filters()
+HOSTS = ("lb1", "lb2", "app1", "app2", "app3", "pg1", "pg2", "pg3")
+TOPOLOGY: dict[str, Any] = {
+    "hosts": {name: {"name": name} for name in HOSTS},
+    "settings": {"site_vip": "10.0.0.100"},
+    "members": [{"name": f"pg{n}", "address": f"10.0.0.3{n}"} for n in (1, 2, 3)],
+    "replicas": [{"host": f"app{n}"} for n in (1, 2, 3)],
+    "load_balancers": [{"name": "lb1"}, {"name": "lb2"}],
+    "storage_servers": [{"name": f"app{n}"} for n in (1, 2, 3)],
+}
+STATUS = {"primary": "pg2", "vip_holders": ["lb2"]}
+
+
+def test_a_round_is_planned_aimed_and_said() -> None:
+    hostvars: dict[str, dict[str, Any]] = {name: {} for name in HOSTS}
+    plan = FILTERS["drill_plan"](
+        TOPOLOGY, hostvars, inventory="lab", may_break="lab", faults=" app_kill , lb_kill", rounds="3", seed="7"
+    )
+    assert (len(plan["rounds"]), plan["seed"]) == (3, 7)
+    assert {item["fault"] for item in plan["rounds"]} <= {"app_kill", "lb_kill"}
+    assert "drill_seed=7" in FILTERS["drill_text"](plan)
+    target = FILTERS["drill_aim"]({"number": 1, "fault": "lb_kill", "draw": 0.0}, TOPOLOGY, STATUS, hostvars)
+    assert target["hosts"] == ["lb2"]
+
+
+def test_a_bad_release_that_is_not_there_is_not_tried(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.tar.gz"
+    hostvars = {name: {"drill_bad_release": str(bad)} for name in HOSTS}
+    plan = FILTERS["drill_plan"](TOPOLOGY, hostvars, inventory="lab", may_break="lab")
+    assert "app_release" in plan["skipped"]
+    bad.touch()
+    plan = FILTERS["drill_plan"](TOPOLOGY, hostvars, inventory="lab", may_break="lab")
+    assert "app_release" not in plan["skipped"]
+
+
+def test_only_hosts_that_were_asked_are_witnesses() -> None:
+    hostvars = {
+        "pg1": {"drill_witness": {"offset": 3, "samples": []}},
+        "pg2": {"drill_witness": {"unreachable": True}},
+        "lb1": {},
+    }
+    assert FILTERS["drill_witnesses"](hostvars) == {"pg1": {"offset": 3, "samples": []}}
