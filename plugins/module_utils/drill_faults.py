@@ -219,17 +219,17 @@ CATALOGUE: dict[str, Fault] = {
         ),
         Fault(
             "primary_disk_slow",
-            "disk slow: 30 writes a second",
+            "disk slow: 200 kB a second",
             "primary",
-            {"kind": "slow", "path": "/var/lib/postgresql", "unit": "postgresql@*-main.service", "operations": 30},
+            {"kind": "slow", "path": "/var/lib/postgresql", "unit": "postgresql@*-main.service", "bytes": 200_000},
             budget=Budget(write_gap=3.0, upload_gap=4.0),
         ),
         Fault("brick_disk_full", "brick's disk full", "storage", {"kind": "fill", "path": "{bricks}"}, budget=_BRICK),
         Fault(
             "brick_disk_slow",
-            "brick's disk slow: 30 writes a second",
+            "brick's disk slow: 200 kB a second",
             "storage",
-            {"kind": "slow", "path": "{bricks}", "unit": "glusterd.service", "operations": 30},
+            {"kind": "slow", "path": "{bricks}", "unit": "glusterd.service", "bytes": 200_000},
             budget=_BRICK,
         ),
         Fault(
@@ -286,8 +286,8 @@ def steps(means: Mapping[str, Any]) -> Steps:
     if kind == "slow":
         unit = f'"$({_units(means["unit"])} | head -n1)"'
         device = f'"$(findmnt --noheadings --output SOURCE --target {shlex.quote(means["path"])})'
-        limit = f"systemctl set-property --runtime {unit} IOWriteIOPSMax="
-        return Steps((("/bin/sh", "-c", f'{limit}{device} {means["operations"]}"'),), limit)
+        limit = f"systemctl set-property --runtime {unit} IOWriteBandwidthMax="
+        return Steps((("/bin/sh", "-c", f'{limit}{device} {means["bytes"]}"'),), limit)
     raise ValueError(f"no means of that kind: {kind}")
 
 

@@ -108,10 +108,10 @@ def test_a_disk_is_filled_to_the_last_block_and_emptied_again(tmp_path: Path) ->
 
 
 def test_a_slow_disk_is_slow_for_one_unit() -> None:
-    found = steps({"kind": "slow", "path": "/data", "unit": "glusterd.service", "operations": 30})
+    found = steps({"kind": "slow", "path": "/data", "unit": "glusterd.service", "bytes": 30})
     limit = (
         "systemctl set-property --runtime "
-        "\"$(systemctl list-units --all --plain --no-legend glusterd.service | cut -d' ' -f1 | head -n1)\" IOWriteIOPSMax="
+        "\"$(systemctl list-units --all --plain --no-legend glusterd.service | cut -d' ' -f1 | head -n1)\" IOWriteBandwidthMax="
     )
     assert found.inject[0][2] == limit + '"$(findmnt --noheadings --output SOURCE --target /data) 30"'
     assert found.undo == limit
