@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from ansible import context
 from ansible.plugins.action import ActionBase
@@ -76,8 +76,7 @@ class ActionModule(ActionBase):
             text=True,
             env=environment,
         ) as process:
-            assert process.stdout is not None
-            lines = [(time.monotonic() - began, line) for line in process.stdout]
+            lines = [(time.monotonic() - began, line) for line in cast(IO[str], process.stdout)]
         return process.returncode, lines
 
     def _keep(self, folder: Path, playbook: str, lines: Lines) -> Path:

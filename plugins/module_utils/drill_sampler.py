@@ -49,7 +49,8 @@ def sample(connection: Any, out: TextIO, until: float) -> None:
                 if not connection.notices:
                     at = time.time()
                     cursor.execute(TIMELINE)
-                    print(json.dumps({"at": at, "timeline": cursor.fetchone()[0]}), file=out, flush=True)
+                    out.write(json.dumps({"at": at, "timeline": cursor.fetchone()[0]}) + "\n")
+                    out.flush()
             connection.rollback()
             time.sleep(INTERVAL)
 

@@ -148,7 +148,7 @@ def picture(result: Result, requests: Sequence[Mapping[str, Any]]) -> bytes:
     begun, fault, ended = result["begun"], result["injected"], result["ended"]
     shown = [tally["operation"] for tally in result["tallies"]]
     figure = Figure(figsize=(10, 0.75 * len(shown) + 1.1), dpi=110, layout="constrained")
-    axes = figure.subplots(len(shown) + 1, 1, sharex=True, squeeze=False, height_ratios=[*(3 for _ in shown), 1])[:, 0]
+    axes = figure.subplots(len(shown) + 1, 1, sharex=True, squeeze=False, height_ratios=[3] * len(shown) + [1])[:, 0]
     for axis, operation in zip(axes, shown, strict=False):
         mine = [item for item in requests if item["operation"] == operation and begun <= item["sent"] < ended]
         for outcome, colour in COLOURS.items():
