@@ -166,10 +166,14 @@ def aim(number: Data, topology: Data, status: Data, variables: Mapping[str, Data
     }
 
 
-def _word(fault: Fault, host: str, variables: Mapping[str, Data]) -> dict[str, str]:
+def _word(fault: Fault, host: str, variables: Mapping[str, Data]) -> dict[str, Any]:
     """What the operator says beside the name of the playbook."""
     if fault.hopeless:
-        return {"app_replicas_archive": _variable(variables, host, "drill_bad_release", "")}
+        # It will not get ready however long somebody waits.
+        return {
+            "app_replicas_archive": _variable(variables, host, "drill_bad_release", ""),
+            "app_replicas_ready_timeout": 20,
+        }
     powerless = not _variable(variables, host, "pg_fence_command", "")
     if fault.response == "failover.yml" and fault.means["kind"] == "power" and powerless:
         # The drill itself switched it off; no command says so.

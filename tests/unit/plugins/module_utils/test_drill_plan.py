@@ -193,7 +193,7 @@ def test_the_drill_gives_its_word_where_no_command_fences() -> None:
 def test_a_release_that_never_gets_ready_is_rolled_out() -> None:
     found = aimed("app_release")
     assert (found["response"], found["recovery"], found["hopeless"]) == ("site.yml", "site.yml", True)
-    assert found["word"] == {"app_replicas_archive": "bad.tar.gz"}
+    assert found["word"] == {"app_replicas_archive": "bad.tar.gz", "app_replicas_ready_timeout": 20}
     without = {name: {**found, "drill_bad_release": ""} for name, found in VARIABLES.items()}
     assert planned(variables=without)["skipped"]["app_release"].startswith("drill_bad_release is not set")
 
