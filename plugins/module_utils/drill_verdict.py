@@ -215,9 +215,17 @@ def rto(tallies: Iterable[Tally], injected: float, rates: Mapping[str, float]) -
 
 
 def over_budget(
-    budget: Mapping[str, float | None], tallies: Sequence[Tally], whole: float | None, lost: Losses
+    budget: Mapping[str, float | None],
+    tallies: Sequence[Tally],
+    whole: float | None,
+    lost: Losses,
+    rates: Mapping[str, float],
 ) -> Iterator[str]:
-    """What was worse than *budget* allows, a sentence each. Losses have no budget."""
+    """What was worse than *budget* allows, a sentence each. Losses have no budget.
+
+    Two requests of an operation are as far from each other as *rates* (a second) say; only what a gap is longer than
+    that counts.
+    """
     if lost.writes:
         yield f"{len(lost.writes)} acknowledged write(s) lost: {_some(lost.writes)}"
     if lost.twice:
@@ -231,7 +239,7 @@ def over_budget(
         if most is not None and missed > most:
             why = ", ".join(f"{count} x {detail}" for detail, count in Counter(item.details).most_common(3))
             yield f"{title}: {missed} of {item.ok + missed} without an answer ({why}), budget {most}"
-        if (longest := budget[f"{kind}_gap"]) is not None and item.gap > longest:
+        if (longest := budget[f"{kind}_gap"]) is not None and item.gap > longest + 1 / rates[item.operation]:
             yield f"{title}: {item.gap:.2f} s without an answer, budget {longest} s"
         if (slowest := budget["slowest"]) is not None and kind in ("read", "write") and item.slowest_since > slowest:
             yield f"{title}: an answer took {item.slowest_since:.2f} s, budget {slowest} s"
@@ -296,7 +304,7 @@ def judge(
         losses=lost,
         spans=accepted,
         budget=dict(target["budget"]),
-        failures=(*failures, *over_budget(target["budget"], tallies, whole, lost)),
+        failures=(*failures, *over_budget(target["budget"], tallies, whole, lost, rates)),
         notes=tuple(f"{event['playbook']} took {event['seconds']:.1f} s" for event in played),
     )
 

@@ -49,8 +49,11 @@ def test_connections_of_a_handover_lie_where_ansible_makes_room_for_them() -> No
 def calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every role that site.yml runs: the hosts of its play, its name, the variables it gets."""
     for play in SITE:
+        files: dict[str, Any] = {}
+        for name in play.get("vars_files", []):
+            files |= load(ROOT / "playbooks" / name)
         for role, given in role_calls(play):
-            yield play["hosts"], role, given
+            yield play["hosts"], role, {name: files[name] for name in files if name.startswith(f"{role}_")} | given
 
 
 def test_site_gives_roles_what_they_know() -> None:
@@ -63,10 +66,10 @@ def test_site_runs_every_role() -> None:
 
 
 def test_what_the_inventory_is_checked_for_is_what_hosts_get() -> None:
-    roles: dict[str, list[str]] = {}
+    roles: dict[str, set[str]] = {}
     for hosts, role, _given in calls():
         for group in hosts.split(":"):
-            roles.setdefault(group, []).append(role)
+            roles.setdefault(group, set()).add(role)
     assert {group: sorted(found) for group, found in roles.items()} == {
         group: sorted(found) for group, found in ROLES_OF_GROUP.items()
     }
