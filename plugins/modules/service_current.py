@@ -277,10 +277,11 @@ def settle(module, systemd):
         if planned[unit] and systemd.show(unit).get("ActiveState") in ("inactive", "failed"):
             # A unit whose ExecCondition= says no is skipped, and systemctl calls that a success.
             raise ServiceError(f"{unit} doesn't run.\nIts journal ends with:\n{systemd.journal(unit)}")
+        if planned[unit] or units[unit].stamp is None or units[unit].stamp.invocation != units[unit].invocation:
+            # Before it is ready, which it may never be: whoever comes next has to know what it runs with.
+            write_stamp(systemd, unit, units[unit].digest)
         if url:
             wait_ready(systemd, unit, url, params["ready_timeout"])
-        if planned[unit] or units[unit].stamp is None or units[unit].stamp.invocation != units[unit].invocation:
-            write_stamp(systemd, unit, units[unit].digest)
     for unit in surplus:
         systemd.run("systemctl", "disable", "--now", unit)
         if systemd.show(unit).get("ActiveState") == "failed":

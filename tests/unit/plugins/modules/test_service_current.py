@@ -339,3 +339,13 @@ def test_a_unit_that_never_gets_ready_ends_the_run_before_the_next_one(run: Run,
 def test_nobody_listens(run: Run) -> None:
     host = Host({}, units=["app@1.service"], ready_urls=["http://127.0.0.1:1/"], ready_timeout=0.3)
     assert "Connection refused" in run(host)["msg"]
+
+
+def test_the_release_before_replaces_one_that_never_got_ready(run: Run, application: str) -> None:
+    units = {"app@1.service": Unit()}
+    Application.ready_after = 1000
+    bad = {"units": ["app@1.service"], "context": "bad", "ready_urls": [application], "ready_timeout": 0.3}
+    assert run(Host(units, **bad))["failed"]
+    Application.ready_after = 0
+    good = Host(units, units=["app@1.service"], context="good", ready_urls=[application])
+    assert run(good)["actions"] == ["restart app@1.service"]
