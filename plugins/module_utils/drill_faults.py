@@ -128,7 +128,8 @@ CATALOGUE: dict[str, Fault] = {
             response="site.yml",
             recovery="site.yml",
             hopeless=True,
-            budget=Budget(failed_uploads=0),
+            # Until it is taken back, a write that comes to it is told no, and is not sent to another one.
+            budget=Budget(failed_writes=5, failed_uploads=2),
         ),
         Fault("app_off", "host switched off", "app", _POWER, budget=_REPLICA_HOST),
         Fault("app_cut", "host cut off, both ways", "app", _cut(), blind=True, budget=_REPLICA_HOST),
