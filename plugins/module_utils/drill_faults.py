@@ -17,6 +17,8 @@ from typing import Any
 #: The unit whose timer undoes a fault on a host when nobody else does, and the one that injects it when its time comes.
 UNDO_UNIT = "renfo-drill-undo"
 INJECT_UNIT = "renfo-drill-inject"
+#: A disk with more free space (bytes) is not filled: it is hardly the data's own.
+LARGEST_DISK = 50 * 10**9
 _TABLE = "renfo_drill"
 _FILLER = "renfo-drill-filler"
 
@@ -302,10 +304,12 @@ def _start(pattern: str) -> str:
 
 
 def _fill(path: str, filler: str) -> str:
-    """Take what is free: in one piece what can be had that way, then the rest."""
+    """Take what is free: in one piece what can be had that way, then the rest. Not of a disk that others share."""
     free = f"$(df --output=avail --block-size=1 {shlex.quote(path)} | tail -n1)"
     return (
-        f'fallocate --length "{free}" {filler} 2>/dev/null; dd if=/dev/zero of={filler}.rest bs=64k 2>/dev/null;'
+        f'[ "{free}" -lt {LARGEST_DISK} ] ||'
+        f' {{ echo "more than {LARGEST_DISK} bytes are free: not filled" >&2; exit 1; }};'
+        f' fallocate --length "{free}" {filler} 2>/dev/null; dd if=/dev/zero of={filler}.rest bs=64k 2>/dev/null;'
         f' [ "{free}" -lt 1000000 ]'
     )
 

@@ -105,6 +105,11 @@ def test_a_disk_is_filled_to_the_last_block_and_emptied_again(tmp_path: Path) ->
     assert not list(disk.iterdir())
     (tools / "df").write_text("#!/bin/sh\nprintf 'Avail\\n%s\\n' 2000000\n")
     assert subprocess.run(found.inject[0], env={"PATH": path}, check=False).returncode != 0, "it is not full"
+    subprocess.run(["sh", "-c", found.undo], check=True)
+    (tools / "df").write_text("#!/bin/sh\nprintf 'Avail\\n%s\\n' 60000000000\n")
+    refused = subprocess.run(found.inject[0], env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert refused.stderr == "more than 50000000000 bytes are free: not filled\n"
+    assert not list(disk.iterdir()), "a disk that others may share"
 
 
 def test_a_slow_disk_is_slow_for_one_unit() -> None:
