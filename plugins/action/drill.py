@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -39,7 +40,7 @@ class ActionModule(ActionBase):
 
     def _begun(self, session: Session, arguments: dict[str, Any]) -> dict[str, Any]:
         session.note("begin")
-        return {}
+        return {"at": time.time()}
 
     def _watched(self, session: Session, arguments: dict[str, Any]) -> dict[str, Any]:
         session.note("watched")
@@ -55,8 +56,27 @@ class ActionModule(ActionBase):
         return {"result": result}
 
     def _ended(self, session: Session, arguments: dict[str, Any]) -> dict[str, Any]:
+        about = dict(arguments["about"] or {})
+        planned = int(about.pop("rounds", 0))
         session.stop()
         results = drill_journal.lines(session.rounds)
-        document = drill_report.report(results, arguments["about"] or {})
+        document = drill_report.report(results, about, _afterwards(session), planned)
         drill_report.write(session.folder, document, session.requests())
         return {"passed": document["passed"], "page": str(session.folder / "index.html"), "totals": document["totals"]}
+
+
+def _afterwards(session: Session) -> list[str]:
+    """What became of everything that was acknowledged, in whichever round."""
+    try:
+        lost = session.lost_since()
+    except SessionError as error:
+        return [str(error)]
+    return [
+        f"{len(names)} acknowledged {what}, all rounds taken together: {', '.join(names[:3])}"
+        for what, names in (
+            ("write(s) lost", lost.writes),
+            ("write(s) there more than once", lost.twice),
+            ("upload(s) lost", lost.uploads),
+        )
+        if names
+    ]

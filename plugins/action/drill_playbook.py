@@ -18,6 +18,8 @@ from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal imp
 
 #: What a playbook printed, and how many seconds after it was started.
 Lines = list[tuple[float, str]]
+#: Options by which a run asks its user for a password.
+ASKING = ("ask_pass", "ask_vault_pass", "become_ask_pass")
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 
 
@@ -30,10 +32,17 @@ class ActionModule(ActionBase):
         """See the documentation of the module ``drill_playbook``."""
         super().run(tmp, task_vars)
         arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
+        asked = [option for option in ASKING if context.CLIARGS.get(option)]
+        if asked:
+            message = (
+                f"a drill runs other playbooks, and can't ask for passwords again ({', '.join(asked)}): give a file"
+            )
+            return {"failed": True, "msg": message}
         folder = Path(arguments["report"]).absolute()
         began = time.monotonic()
         while True:
             code, lines = self._play(arguments["playbook"], arguments["extra"] or {})
+            trouble = _trouble(code, lines, arguments["hopeless"])
             document = _document("".join(line for _seconds, line in lines))
             if code == 0 or time.monotonic() - began >= arguments["patience"]:
                 break
@@ -47,8 +56,7 @@ class ActionModule(ActionBase):
                 folder / "events.jsonl",
                 arguments["event"],
                 playbook=arguments["playbook"],
-                rc=code,
-                hopeless=arguments["hopeless"],
+                trouble=trouble,
                 seconds=seconds,
                 log=str(log.relative_to(folder)),
             )
@@ -82,7 +90,8 @@ class ActionModule(ActionBase):
     def _keep(self, folder: Path, playbook: str, lines: Lines) -> Path:
         """The whole output, each line with the second it came in; one file for each run."""
         logs = folder / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        # What a playbook prints is for whoever ran it.
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = logs / f"{len(list(logs.iterdir())) + 1:03}-{Path(playbook).stem}.log"
         path.write_text("".join(f"{seconds:7.2f}  {line}" for seconds, line in lines), encoding="utf-8")
         return path
@@ -95,11 +104,29 @@ def _options() -> list[str]:
     options += [part for value in given.get("extra_vars") or () for part in ("-e", value)]
     options += [part for value in given.get("vault_ids") or () for part in ("--vault-id", value)]
     options += [part for value in given.get("vault_password_files") or () for part in ("--vault-password-file", value)]
-    if given.get("remote_user"):
-        options += ["--user", given["remote_user"]]
-    if given.get("private_key_file"):
-        options += ["--private-key", given["private_key_file"]]
-    return options
+    named = {
+        "remote_user": "--user",
+        "private_key_file": "--private-key",
+        "connection": "--connection",
+        "ssh_common_args": "--ssh-common-args",
+        "ssh_extra_args": "--ssh-extra-args",
+        "become_method": "--become-method",
+        "become_user": "--become-user",
+        "become_password_file": "--become-password-file",
+        "connection_password_file": "--connection-password-file",
+    }
+    options += [f"{option}={given[name]}" for name, option in named.items() if given.get(name)]
+    return [*options, "--become"] if given.get("become") else options
+
+
+def _trouble(code: int, lines: Lines, hopeless: str) -> str:
+    """How a run ended otherwise than it should have; empty if it didn't. A *hopeless* one has to fail, and say that."""
+    if not hopeless:
+        return "" if code == 0 else f"ended with {code}, expected 0"
+    if code == 0:
+        return "ended with 0, expected an error"
+    said = " ".join("".join(line for _seconds, line in lines).split())
+    return "" if hopeless in said else f"ended with {code} for another reason than was expected"
 
 
 def _document(output: str) -> Any:

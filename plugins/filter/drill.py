@@ -25,10 +25,9 @@ options:
     description: The magic variable C(hostvars).
     type: dict
     required: true
-  inventory:
-    description: Name of the inventory.
+  limit:
+    description: What the run was limited to.
     type: str
-    required: true
   may_break:
     description: Name of the inventory that the user allows to be broken.
     type: str
@@ -56,7 +55,7 @@ EXAMPLES = r"""
     plan: "{{ drill_plan }}"
     text: "{{ drill_plan | renfo.redundancy.drill_text }}"
   vars:
-    drill_plan: "{{ topology | renfo.redundancy.drill_plan(hostvars, inventory='lab', may_break=drill_i_may_break) }}"
+    drill_plan: "{{ topology | renfo.redundancy.drill_plan(hostvars, may_break=drill_i_may_break) }}"
 """
 
 RETURN = r"""
@@ -65,6 +64,7 @@ _value:
   type: dict
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,8 @@ Data = Mapping[str, Any]
 def plan(
     topology: Data,
     hostvars: Data,
-    inventory: str,
     may_break: str = "",
+    limit: str = "",
     faults: str = "",
     rounds: int | str = 0,
     seed: int | str = 0,
@@ -99,7 +99,9 @@ def plan(
 ) -> dict[str, Any]:
     """The rounds as plain data."""
     names = tuple(name.strip() for name in faults.split(",") if name.strip())
-    request = Request(inventory, may_break, names, int(rounds), int(seed), budgets or {})
+    folders = dict.fromkeys(str(hostvars[host].get("inventory_dir") or "") for host in topology["hosts"])
+    inventories = tuple(os.path.basename(folder.rstrip("/")) for folder in folders)
+    request = Request(inventories, may_break, limit, names, int(rounds), int(seed), budgets or {})
     return plan_drill(request, topology, _variables(topology, hostvars)).to_dict()
 
 

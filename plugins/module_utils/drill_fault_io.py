@@ -24,13 +24,14 @@ class DrillError(Exception):
 class HostFault:
     """One fault on this host. *run* executes a command and gives exit code, output and errors.
 
-    *stamp* is a file that tells when the timer undid it.
+    *folder* holds what the timers leave word of: when one undid it, and that one has not injected it yet.
     """
 
-    def __init__(self, steps: Steps, run: Run, stamp: Path = Path("/run/renfo-drill-undone")) -> None:
+    def __init__(self, steps: Steps, run: Run, folder: Path = Path("/run")) -> None:
         self._steps = steps
         self._run = run
-        self._stamp = stamp
+        self._undone = folder / "renfo-drill-undone"
+        self._due = folder / "renfo-drill-due"
 
     def inject(self, undo_after: float, delay: float = 0.0) -> float:
         """Do it, to be undone *undo_after* seconds later at the latest; when it is done, in seconds since the epoch.
@@ -39,25 +40,32 @@ class HostFault:
         he did.
         """
         self._disarm()
-        self._later(UNDO_UNIT, delay + undo_after, f"{self._steps.undo}; date +%s.%N >{self._stamp}")
+        self._must(*self._steps.check)
+        self._later(UNDO_UNIT, delay + undo_after, f"{self._steps.undo}; date +%s.%N >{self._undone}")
         if delay:
-            self._later(INJECT_UNIT, delay, " && ".join(shlex.join(command) for command in self._steps.inject))
+            self._due.touch()
+            self._later(INJECT_UNIT, delay, f"{shlex.join(self._steps.inject)} && rm {self._due}")
             return time.time() + delay
         try:
-            for command in self._steps.inject:
-                self._must(*command)
+            self._must(*self._steps.inject)
         except DrillError:
             self.undo()
             raise
         return time.time()
 
     def undo(self) -> float:
-        """As it was before; does no harm if that is so already. When it was undone, in seconds since the epoch."""
+        """As it was before; does no harm if that is so already. When it was undone, in seconds since the epoch.
+
+        DrillError if it was to be injected by a timer, and was not.
+        """
         self._must("/bin/sh", "-c", self._steps.undo)
         at = time.time()
         with contextlib.suppress(OSError, ValueError):
-            at = float(self._stamp.read_text())
+            at = float(self._undone.read_text())
+        never = self._due.exists()
         self._disarm()
+        if never:
+            raise DrillError(f"the fault was never injected: see 'journalctl -u {INJECT_UNIT}' on the host")
         return at
 
     def _later(self, unit: str, seconds: float, script: str) -> None:
@@ -69,7 +77,8 @@ class HostFault:
         for unit in (INJECT_UNIT, UNDO_UNIT):
             self._run(("systemctl", "stop", f"{unit}.timer"))
             self._run(("systemctl", "reset-failed", f"{unit}.timer", f"{unit}.service"))
-        self._stamp.unlink(missing_ok=True)
+        for path in (self._undone, self._due):
+            path.unlink(missing_ok=True)
 
     def _must(self, *command: str) -> None:
         try:

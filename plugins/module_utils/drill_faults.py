@@ -51,8 +51,8 @@ class Fault:
     """A fault in a tier. *hold* is for how many seconds it stays, *means* what is done to the host.
 
     *response* is the playbook that an operator runs while it lasts, *recovery* the one that they run afterwards. A
-    *blind* fault cuts the controller off as well, so that only the host itself can undo it. What is *hopeless* is the
-    response: it must end with an error.
+    *blind* fault cuts the controller off as well, so that only the host itself can undo it. A
+    response that is *hopeless* must end with an error that says so.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Fault:
     hold: float = 8.0
     response: str = ""
     recovery: str = ""
-    hopeless: bool = False
+    hopeless: str = ""
     blind: bool = False
     budget: Budget = Budget()
 
@@ -91,7 +91,7 @@ _POWER = {"kind": "power"}
 # Who was connected to the host that died learns of it; who comes after must be served.
 _ENTRANCE = Budget(failed_reads=None, failed_videos=None, failed_writes=None)
 # That it hangs only a question that isn't answered can tell.
-_ENTRANCE_FROZEN = dataclasses.replace(_ENTRANCE, read_gap=3.0, video_gap=3.0, write_gap=3.0, upload_gap=3.5)
+_ENTRANCE_FROZEN = dataclasses.replace(_ENTRANCE, read_gap=5.0, video_gap=5.0, write_gap=5.0, upload_gap=5.0)
 _ENTRANCE_STOPPED = dataclasses.replace(_ENTRANCE, read_gap=0.5, video_gap=0.5, write_gap=0.5)
 # What the store takes to see that a brick is gone stalls files, and nothing else.
 _BRICK = Budget(video_gap=4.0, upload_gap=4.0)
@@ -129,7 +129,7 @@ CATALOGUE: dict[str, Fault] = {
             0,
             response="site.yml",
             recovery="site.yml",
-            hopeless=True,
+            hopeless="no host after it got release",
             # Until it is taken back, a write that comes to it is told no, and is not sent to another one.
             budget=Budget(failed_writes=5, failed_uploads=2),
         ),
@@ -249,10 +249,12 @@ CATALOGUE: dict[str, Fault] = {
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """What a host runs: commands that inject the fault, in order, and a shell line that undoes it."""
+    """What a host runs: a command that injects the fault, a shell line that undoes it, and before either a command that
+    fails where there is nothing to break."""
 
-    inject: tuple[tuple[str, ...], ...]
+    inject: tuple[str, ...]
     undo: str
+    check: tuple[str, ...]
 
 
 def steps(means: Mapping[str, Any]) -> Steps:
@@ -262,35 +264,38 @@ def steps(means: Mapping[str, Any]) -> Steps:
     only what goes to or comes from them.
     """
     kind = means["kind"]
-    if kind == "kill":
-        kill = ("systemctl", "kill", f"--kill-whom={means['whom']}", "--signal=KILL", means["unit"])
-        return Steps((kill,), _start(means["unit"]))
-    if kind == "stop":
-        return Steps((("systemctl", "stop", means["unit"]),), _start(means["unit"]))
-    if kind == "freeze":
+    if kind in ("kill", "stop", "freeze"):
+        there = _shell(f'[ -n "$({_units(means["unit"])})" ]')
+        if kind == "stop":
+            return Steps(("systemctl", "stop", means["unit"]), _start(means["unit"]), there)
+        if kind == "kill":
+            kill = ("systemctl", "kill", f"--kill-whom={means['whom']}", "--signal=KILL", means["unit"])
+            return Steps(kill, _start(means["unit"]), there)
         signal = ("systemctl", "kill", "--kill-whom=all")
         # A unit that a failover ended meanwhile has nobody left to wake.
         wake = shlex.join((*signal, "--signal=CONT", means["unit"]))
-        return Steps(((*signal, "--signal=STOP", means["unit"]),), f"{wake} 2>/dev/null || true")
+        return Steps((*signal, "--signal=STOP", means["unit"]), f"{wake} 2>/dev/null || true", there)
     if kind == "brick":
-        send = ("pkill", f"-{means['signal']}", "-x", "glusterfsd")
+        # Of this volume: others have theirs.
+        brick = f"glusterfsd .*--volfile-id {means['volume']}[.]"
         start = shlex.join(("gluster", "--mode=script", "volume", "start", means["volume"], "force"))
-        return Steps(
-            (send,), "pkill -CONT -x glusterfsd || true" if means["signal"] == "STOP" else f"{start} >/dev/null"
-        )
+        wake = f"pkill -CONT -f {shlex.quote(brick)} || true"
+        undo = wake if means["signal"] == "STOP" else f"{start} >/dev/null"
+        return Steps(("pkill", f"-{means['signal']}", "-f", brick), undo, ("pgrep", "-f", brick))
     if kind == "cut":
-        return Steps(
-            (("nft", _rules(means["direction"], means["peers"])),),
-            f"nft delete table inet {_TABLE} 2>/dev/null || true",
-        )
+        rules = _rules(means["direction"], means["peers"])
+        return Steps(("nft", rules), f"nft delete table inet {_TABLE} 2>/dev/null || true", ("nft", "--check", rules))
     if kind == "fill":
         filler = shlex.quote(f"{means['path']}/{_FILLER}")
-        return Steps((("/bin/sh", "-c", _fill(means["path"], filler)),), f"rm -f {filler} {filler}.rest")
+        return Steps(
+            _shell(_fill(means["path"], filler)), f"rm -f {filler} {filler}.rest", _shell(_small(means["path"]))
+        )
     if kind == "slow":
         unit = f'"$({_units(means["unit"])} | head -n1)"'
         device = f'"$(findmnt --noheadings --output SOURCE --target {shlex.quote(means["path"])})'
         limit = f"systemctl set-property --runtime {unit} IOWriteBandwidthMax="
-        return Steps((("/bin/sh", "-c", f'{limit}{device} {means["bytes"]}"'),), limit)
+        there = _shell(f'[ -n "$({_units(means["unit"])})" ]')
+        return Steps(_shell(f'{limit}{device} {means["bytes"]}"'), limit, there)
     raise ValueError(f"no means of that kind: {kind}")
 
 
@@ -303,14 +308,28 @@ def _start(pattern: str) -> str:
     return f"{_units(pattern)} | xargs --no-run-if-empty systemctl start"
 
 
-def _fill(path: str, filler: str) -> str:
-    """Take what is free: in one piece what can be had that way, then the rest. Not of a disk that others share."""
-    free = f"$(df --output=avail --block-size=1 {shlex.quote(path)} | tail -n1)"
+def _shell(script: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", script)
+
+
+def _free(path: str) -> str:
+    return f"$(df --output=avail --block-size=1 {shlex.quote(path)} | tail -n1)"
+
+
+def _small(path: str) -> str:
+    """Not a disk that others share."""
     return (
-        f'[ "{free}" -lt {LARGEST_DISK} ] ||'
-        f' {{ echo "more than {LARGEST_DISK} bytes are free: not filled" >&2; exit 1; }};'
-        f' fallocate --length "{free}" {filler} 2>/dev/null; dd if=/dev/zero of={filler}.rest bs=64k 2>/dev/null;'
-        f' [ "{free}" -lt 1000000 ]'
+        f'[ "{_free(path)}" -lt {LARGEST_DISK} ] ||'
+        f' {{ echo "more than {LARGEST_DISK} bytes are free: not filled" >&2; exit 1; }}'
+    )
+
+
+def _fill(path: str, filler: str) -> str:
+    """Take what is free: in one piece what can be had that way, then the rest."""
+    return (
+        f'fallocate --length "{_free(path)}" {filler} 2>/dev/null;'
+        f" timeout 60 dd if=/dev/zero of={filler}.rest bs=64k 2>/dev/null;"
+        f' [ "{_free(path)}" -lt 1000000 ]'
     )
 
 

@@ -18,10 +18,14 @@ Data = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What the user asked for. *faults* is empty for all of them; *rounds* above 0 draws that many at random."""
+    """What the user asked for. *faults* is empty for all of them; *rounds* above 0 draws that many at random.
 
-    inventory: str
+    *inventories* are the names of all that the hosts come from; *limit* is what the run was limited to.
+    """
+
+    inventories: tuple[str, ...]
     may_break: str
+    limit: str = ""
     faults: tuple[str, ...] = ()
     rounds: int = 0
     seed: int = 0
@@ -68,14 +72,23 @@ def plan_drill(request: Request, topology: Data, variables: Mapping[str, Data]) 
 
 
 def _refusals(request: Request) -> Iterator[str]:
-    if request.may_break != request.inventory:
+    if len(request.inventories) != 1 or not request.inventories[0]:
+        named = ", ".join(f"'{name}'" for name in request.inventories)
+        yield f"the hosts come from {named}, expected one inventory with a folder of its own, that can be named"
+    elif request.may_break != request.inventories[0]:
+        (inventory,) = request.inventories
         named = (
             f"drill_i_may_break names '{request.may_break}'" if request.may_break else "drill_i_may_break is not set"
         )
         yield (
-            f"{named}, expected the inventory that is to be broken, '{request.inventory}'. A drill kills processes, "
-            "cuts networks and switches hosts off, and leaves rows and files of its own in the site. If that is what "
-            f"you want: drill.yml -e drill_i_may_break={request.inventory}"
+            f"{named}, expected the inventory that is to be broken, '{inventory}'. A drill kills processes, cuts "
+            "networks and switches hosts off, and leaves rows and files of its own in the site. If that is what you "
+            f"want: drill.yml -e drill_i_may_break={inventory}"
+        )
+    if request.limit:
+        yield (
+            f"--limit {request.limit} leaves hosts out, expected all of them: who isn't watched may lose something "
+            "unseen"
         )
     known = ", ".join(CATALOGUE)
     for name in request.faults:

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, The renfo.redundancy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does the instance on this host accept writes? ``drill_sampler.py FILE UNTIL`` runs on the host itself, through faults
-and reboots, and depends on nothing of the collection.
+"""Does the instance on this host accept writes? ``drill_sampler.py FILE UNTIL [PORT]`` runs on the host itself, through
+faults and reboots, and depends on nothing of the collection.
 
 Appends one JSON line to FILE for every commit that the instance acknowledged: when (``at``, seconds since the epoch)
 and on which ``timeline``. Ends at UNTIL (seconds since the epoch).
@@ -11,6 +11,7 @@ and on which ``timeline``. Ends at UNTIL (seconds since the epoch).
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any, TextIO
@@ -25,12 +26,12 @@ WRITE = "SELECT pg_logical_emit_message(true, 'sampler', 'x')"
 TIMELINE = "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
 
 
-def main(path: str, until: float) -> None:
+def main(path: str, until: float, port: str = "5432") -> None:
     """Sample until *until*, whatever becomes of the server."""
     with open(path, "a", encoding="utf-8") as out:
         while time.time() < until:
             try:
-                connection = psycopg2.connect("host=/var/run/postgresql user=postgres dbname=postgres")
+                connection = psycopg2.connect(f"host=/var/run/postgresql port={port} user=postgres dbname=postgres")
                 sample(connection, out, until)
             except psycopg2.Error:
                 time.sleep(INTERVAL)
@@ -51,9 +52,11 @@ def sample(connection: Any, out: TextIO, until: float) -> None:
                     cursor.execute(TIMELINE)
                     out.write(json.dumps({"at": at, "timeline": cursor.fetchone()[0]}) + "\n")
                     out.flush()
+                    # The last ones before the power is cut are those that tell of two primaries.
+                    os.fsync(out.fileno())
             connection.rollback()
             time.sleep(INTERVAL)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    main(sys.argv[1], float(sys.argv[2]), *sys.argv[3:4])

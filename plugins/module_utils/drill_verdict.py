@@ -47,12 +47,14 @@ class Tally:
     """One operation in one round. ``gap`` is the longest time without a good answer, which ended at ``gap_end``.
 
     ``slowest`` is the longest wait for a good answer, ``slowest_since`` that of those that were sent after the fault.
+    ``late`` of the failed and unknown ones were sent when the drill already looked at all of the stack.
     """
 
     operation: str
     ok: int
     failed: int
     unknown: int
+    late: int
     gap: float
     gap_end: float
     slowest: float
@@ -135,8 +137,8 @@ def tally(
 ) -> Tally:
     """Count what was sent between *begun* and *ended*.
 
-    A gap may reach over either end: nobody was answered before the first answer. One that begins after *watched* is not
-    the fault's: from then on the drill looks at every part of the stack, and takes the processors' time for it.
+    A gap may reach over either end: nobody was answered before the first answer. What begins after *watched* is not the
+    fault's: from then on the drill looks at every part of the stack, and takes the processors' time for it.
     """
     mine = [item for item in requests if item["operation"] == operation and begun <= item["sent"] < ended]
     good = [item for item in mine if item["outcome"] == "ok"]
@@ -153,6 +155,7 @@ def tally(
         ok=outcomes["ok"],
         failed=outcomes["failed"],
         unknown=outcomes["unknown"],
+        late=sum(item["outcome"] != "ok" and item["sent"] >= watched for item in mine),
         gap=gap,
         gap_end=gap_end,
         slowest=max(waits, default=0.0),
@@ -235,7 +238,9 @@ def over_budget(
     yield from (f"two primaries: {sentence}" for sentence in lost.two_primaries)
     for item in tallies:
         kind, title = OPERATIONS[item.operation], TITLES[item.operation]
-        most, missed = budget[f"failed_{kind}s"], item.failed + item.unknown
+        if not item.ok + item.failed + item.unknown:
+            yield f"{title}: no request was sent"
+        most, missed = budget[f"failed_{kind}s"], item.failed + item.unknown - item.late
         if most is not None and missed > most:
             why = ", ".join(f"{count} x {detail}" for detail, count in Counter(item.details).most_common(3))
             yield f"{title}: {missed} of {item.ok + missed} without an answer ({why}), budget {most}"
@@ -282,12 +287,13 @@ def judge(
     lost = losses(mine, evidence, accepted)
     whole_at = [event["at"] for event in events if event["event"] == "whole"]
     whole = max(0.0, whole_at[-1] - healed) if whole_at else None
+    late = sum(item.late for item in tallies)
     played = [event for event in events if event["event"] == "playbook"]
-    failures = [
-        f"{event['playbook']} ended with {event['rc']}, expected {'an error' if hopeless else '0'}: see {event['log']}"
-        for event in played
-        if (event["rc"] == 0) is (hopeless := bool(event.get("hopeless")))
-    ]
+    failures = [f"{event['playbook']} {event['trouble']}: see {event['log']}" for event in played if event["trouble"]]
+    if samples and not any(span.first < injected for span in accepted):
+        failures.append(
+            "no instance accepted the sampler's writes before the fault: nobody would have seen two primaries"
+        )
     return Result(
         number=target["number"],
         fault=target["name"],
@@ -305,7 +311,10 @@ def judge(
         spans=accepted,
         budget=dict(target["budget"]),
         failures=(*failures, *over_budget(target["budget"], tallies, whole, lost, rates)),
-        notes=tuple(f"{event['playbook']} took {event['seconds']:.1f} s" for event in played),
+        notes=(
+            *(f"{event['playbook']} took {event['seconds']:.1f} s" for event in played),
+            *([f"{late} request(s) without an answer while the drill looked at the stack"] if late else []),
+        ),
     )
 
 

@@ -33,7 +33,7 @@ class Witness:
         self._folder = root / "var/lib/renfo-drill"
         self._samples = self._folder / "samples.jsonl"
 
-    def begin(self, until: float) -> None:
+    def begin(self, until: float, port: int = 5432) -> None:
         """Sample from now on, after a reboot too, until *until* (seconds since the epoch)."""
         self.end()
         self._folder.mkdir(mode=0o755, parents=True)
@@ -43,7 +43,7 @@ class Witness:
         self._unit.write_text(
             "# Written by drill.yml, which removes it.\n"
             "[Service]\nUser=postgres\n"
-            f"ExecStart=/usr/bin/python3 {program} {self._samples} {until:.0f}\nRestart=on-failure\n"
+            f"ExecStart=/usr/bin/python3 {program} {self._samples} {until:.0f} {port}\nRestart=on-failure\n"
             "[Install]\nWantedBy=multi-user.target\n",
             encoding="utf-8",
         )
@@ -81,13 +81,20 @@ def digests(directory: str, since: float) -> list[str]:
 
 
 def _files(directory: str, since: float) -> Iterator[str]:
-    for folder, _folders, names in os.walk(directory):
+    # A store that can't be read is none that holds nothing.
+    for folder, _folders, names in os.walk(directory, onerror=_raise):
         for name in names:
             path = os.path.join(folder, name)
             # Uploads on their way come and go.
             with contextlib.suppress(FileNotFoundError):
                 if os.stat(path).st_mtime >= since:
                     yield path
+
+
+def _raise(error: OSError) -> None:
+    # A folder may be removed while we look; the store itself has to be there.
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _sha256(path: str) -> str:

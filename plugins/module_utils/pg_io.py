@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -467,17 +467,17 @@ def one_line(text: str) -> str:
 
 
 @contextlib.contextmanager
-def readable_wal(instance: Instance) -> Iterator[Path]:
-    """A directory for pg_waldump: links to the segments of ``instance`` that hold something, and to the histories.
+def readable_wal(instance: Instance, names: Collection[str] | None = None) -> Iterator[Path]:
+    """A directory for pg_waldump: links to the segments of ``instance`` (all, or ``names``) that hold something.
 
     A server makes its next segment ahead, and it is empty at first. pg_waldump learns the size of a segment from
     whichever file it comes upon, and gives up if that is such a one.
     """
     pg_wal = instance.data_directory / "pg_wal"
-    with tempfile.TemporaryDirectory(prefix="pg_wal-") as folder:
-        # pg_waldump may run as another user.
+    # Not root's own temporary folder, which may be closed to the user that pg_waldump runs as.
+    with tempfile.TemporaryDirectory(prefix="pg_wal-", dir="/tmp") as folder:
         os.chmod(folder, 0o755)
-        for name in os.listdir(pg_wal):
+        for name in os.listdir(pg_wal) if names is None else names:
             # A segment may be recycled, and get another name, while we look.
             with contextlib.suppress(FileNotFoundError, IsADirectoryError), open(pg_wal / name, "rb") as file:
                 if file.read(2).strip(b"\0"):

@@ -14,6 +14,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import
     Lsn,
     PgError,
 )
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_fork import segment_name
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import (
     Instance,
     Runner,
@@ -189,8 +190,12 @@ class TakeOver:
 
     def _last_record(self, end: Lsn, timeline: int, segment_size: int) -> Record | None:
         """The last record of ``timeline`` on this host; None if pg_waldump shows none."""
-        with readable_wal(self.instance) as wal:
-            for start in waldump_starts(end, segment_size):
+        starts = waldump_starts(end, segment_size)
+        # Only those that are read: there may be hundreds, and writes wait for this.
+        numbers = range(min(starts) // segment_size, end // segment_size + 1)
+        names = {segment_name(timeline, number, segment_size) for number in numbers}
+        with readable_wal(self.instance, names) as wal:
+            for start in starts:
                 # It ends with an error, as it reads on until something is no record.
                 _rc, out, _err = self.run(
                     [

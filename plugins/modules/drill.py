@@ -41,7 +41,9 @@ options:
     description: What M(renfo.redundancy.drill_witness) returned on each host. Required with O(state=judged).
     type: dict
   about:
-    description: What is to stand at the head of the report. Keys are C(inventory), C(site), C(seed).
+    description:
+      - What is to stand at the head of the report. Keys are C(inventory), C(site), C(seed).
+      - With C(rounds), the number of rounds that were planned, a drill that broke off has not passed.
     type: dict
 attributes:
   check_mode:
@@ -71,6 +73,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+at:
+  description: When the round began, in seconds since the epoch.
+  returned: with O(state=begun)
+  type: float
 result:
   description: What the round cost; C(failures) says, in sentences, what was over budget.
   returned: with O(state=judged)

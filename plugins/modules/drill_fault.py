@@ -89,8 +89,8 @@ ARGUMENTS = {
     "delay": {"type": "float", "default": 0},
     "patience": {"type": "float", "default": 90},
     "journal": {"type": "path", "required": True},
-    "power_off": {"type": "str"},
-    "power_on": {"type": "str"},
+    "power_off": {"type": "str", "no_log": True},
+    "power_on": {"type": "str", "no_log": True},
 }
 
 

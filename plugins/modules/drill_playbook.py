@@ -26,9 +26,9 @@ options:
     type: float
     default: 0
   hopeless:
-    description: It must end with an error, and counts as failed if it doesn't.
-    type: bool
-    default: false
+    description: It must end with an error, and say this in it. Empty if it must end well.
+    type: str
+    default: ""
   report:
     description: Folder of the drill's report; what the last run printed is kept there.
     type: path
@@ -83,7 +83,7 @@ ARGUMENTS = {
     "playbook": {"type": "str", "required": True},
     "extra": {"type": "dict"},
     "patience": {"type": "float", "default": 0},
-    "hopeless": {"type": "bool", "default": False},
+    "hopeless": {"type": "str", "default": ""},
     "report": {"type": "path", "required": True},
     "event": {"type": "str", "choices": ["playbook", "whole"], "default": "playbook"},
 }

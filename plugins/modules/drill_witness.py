@@ -24,6 +24,10 @@ options:
     description: Seconds after which the service ends by itself.
     type: float
     default: 86400
+  port:
+    description: Port of the instance.
+    type: int
+    default: 5432
   offset:
     description: Where to go on in what was kept, as the last call gave it.
     type: int
@@ -65,7 +69,7 @@ offset:
   returned: with O(state=asked)
   type: int
 digests:
-  description: SHA-256 of each file that was asked for.
+  description: SHA-256 of each file that was asked for; V(none) where no store was.
   returned: with O(state=asked)
   type: list
   elements: str
@@ -79,6 +83,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.drill_witness_io 
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "asked", "absent"], "default": "asked"},
     "lifetime": {"type": "float", "default": 86400},
+    "port": {"type": "int", "default": 5432},
     "offset": {"type": "int", "default": 0},
     "store": {"type": "path"},
     "since": {"type": "float", "default": 0},
@@ -92,11 +97,11 @@ def main() -> None:
     try:
         if args["state"] == "asked":
             samples, offset = witness.samples(args["offset"])
-            found = digests(args["store"], args["since"]) if args["store"] else []
+            found = digests(args["store"], args["since"]) if args["store"] else None
             module.exit_json(changed=False, samples=samples, offset=offset, digests=found)
         if not module.check_mode:
             if args["state"] == "present":
-                witness.begin(time.time() + args["lifetime"])
+                witness.begin(time.time() + args["lifetime"], args["port"])
             else:
                 witness.end()
     except (OSError, LookupError) as error:

@@ -37,10 +37,20 @@ PRIMARIES = ("#2a78b5", "#5aa469", "#8e6bbf", "#c98b3b", "#b5566b", "#4f8a8b")
 Result = Mapping[str, Any]
 
 
-def report(results: Sequence[Result], about: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole drill as one document. *about* is what was drilled (``inventory``, ``seed``, ``release``, ...)."""
+def report(
+    results: Sequence[Result], about: Mapping[str, Any], afterwards: Sequence[str] = (), planned: int = 0
+) -> dict[str, Any]:
+    """The whole drill as one document.
+
+    *about* is what was drilled (``inventory``, ``site``, ``seed``). *afterwards* are sentences on what is wrong with
+    the whole, and *planned* is the number of rounds that there should be: a drill that broke off has not passed.
+    """
+    missing = max(0, planned - len(results))
+    broken = [f"the drill broke off: {missing} of {planned} round(s) have no result"] if missing else []
+    failures = [*broken, *afterwards]
     return {
-        "passed": bool(results) and all(result["passed"] for result in results),
+        "passed": bool(results) and not failures and all(result["passed"] for result in results),
+        "failures": failures,
         "about": {**machine(), **about},
         "totals": {
             "rounds": len(results),
@@ -95,6 +105,9 @@ def suite(document: Mapping[str, Any]) -> Any:
         if result["failures"]:
             case.result = [junitparser.Failure("; ".join(result["failures"]))]
         found.add_testcase(case)
+    case = junitparser.TestCase("the drill as a whole", classname="drill")
+    case.result = [junitparser.Failure(failure) for failure in document["failures"]]
+    found.add_testcase(case)
     whole = junitparser.JUnitXml()
     whole.add_testsuite(found)
     return whole
@@ -112,6 +125,7 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"writes and {totals['lost_uploads']} of {totals['acknowledged_uploads']} acknowledged uploads lost; "
         f"{totals['two_primaries']} moments with two primaries.",
         "",
+        *(f"**{failure}**\n" for failure in document["failures"]),
         "| fault | on | ok | failed | unknown | gap: reads | videos | writes | uploads | RTO | whole after | verdict |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]

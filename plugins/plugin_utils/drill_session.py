@@ -16,7 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict import Evidence, judge
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict import (
+    Evidence,
+    Losses,
+    judge,
+    losses,
+)
 from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import lines, note
 
 CLIENT = Path(__file__).with_name("drill_client.py")
@@ -100,7 +105,8 @@ class Session:
         events = events[begin:]
         begun, ended = events[0]["at"], events[-1]["at"]
         requests = [item for item in self.requests() if begun <= item["sent"] < ended]
-        digests = {host: said["digests"] for host, said in witnesses.items() if said.get("digests")}
+        # A host that has a store and sees nothing in it counts; one that has none doesn't.
+        digests = {host: said["digests"] for host, said in witnesses.items() if said.get("digests") is not None}
         samples = {
             host: [sample for sample in said.get("samples", ()) if begun <= sample["at"] < ended]
             for host, said in witnesses.items()
@@ -111,6 +117,13 @@ class Session:
         with open(self.rounds, "a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
         return result
+
+    def lost_since(self) -> Losses:
+        """What of everything that was acknowledged since the drill began the site doesn't have any more."""
+        requests = self.requests()
+        if not requests:
+            raise SessionError(f"the client that uses the site wrote nothing: see {self._probe / 'log'}")
+        return losses(requests, self._evidence(requests, {}), ())
 
     def requests(self) -> list[dict[str, Any]]:
         """Every request of the drill that has ended."""
@@ -132,21 +145,24 @@ class Session:
 
     def _evidence(self, requests: Sequence[Mapping[str, Any]], digests: Mapping[str, Sequence[str]]) -> Evidence:
         acknowledged = [item for item in requests if item["outcome"] == "ok"]
-        writes = [item for item in acknowledged if item["operation"] == "write"]
         wanted = {
-            "after": min((item["id"] for item in writes), default=1) - 1,
-            "keys": [item["key"] for item in writes],
+            "after": min((item["id"] for item in acknowledged if item["operation"] == "write"), default=1) - 1,
+            # Those too of which nobody knows whether they happened: twice they must not have.
+            "keys": [item["key"] for item in requests if item["operation"] == "write" and "key" in item],
             "videos": [item["id"] for item in acknowledged if item["operation"] == "upload"],
         }
         files = [self._probe / "wanted.json", self._probe / "found.json"]
         files[0].write_text(json.dumps(wanted))
-        done = subprocess.run(
-            [sys.executable, str(CLIENT), "evidence", str(self._config), *map(str, files)],
-            capture_output=True,
-            text=True,
-            timeout=EVIDENCE,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, str(CLIENT), "evidence", str(self._config), *map(str, files)],
+                capture_output=True,
+                text=True,
+                timeout=EVIDENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise SessionError(f"the site doesn't say within {EVIDENCE} s what it holds") from None
         if done.returncode != 0:
             raise SessionError(f"the site doesn't say what it holds: {done.stderr.strip()[-500:]}")
         found = json.loads(files[1].read_text())

@@ -56,7 +56,30 @@ def test_a_playbook_is_run_as_this_run_was(folder: Path) -> None:
     assert "from the run" in log
     assert log.splitlines()[-1].split()[0].replace(".", "").isdigit(), "no time in front of the line"
     (event,) = lines(folder / "report/events.jsonl")
-    assert (event["event"], event["rc"], event["log"]) == ("playbook", 2, "logs/001-play.log")
+    assert (event["event"], event["trouble"], event["log"]) == (
+        "playbook",
+        "ended with 2, expected 0",
+        "logs/001-play.log",
+    )
+
+
+@pytest.mark.parametrize(
+    ("needed", "hopeless", "trouble"),
+    [
+        (1, "", ""),
+        (1, "from the run", "ended with 0, expected an error"),
+        (9, "from the run", ""),
+        (9, "no such word", "ended with 2 for another reason than was expected"),
+    ],
+)
+def test_what_is_hopeless_has_to_fail_for_that_reason(folder: Path, needed: int, hopeless: str, trouble: str) -> None:
+    play(folder, extra={"needed": needed}, hopeless=hopeless)
+    assert lines(folder / "report/events.jsonl")[0]["trouble"] == trouble
+
+
+def test_nobody_can_be_asked_for_a_password(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {**context.CLIARGS, "become_ask_pass": True})
+    assert "become_ask_pass" in play(folder)["msg"]
 
 
 def test_it_is_run_again_as_long_as_there_is_patience(folder: Path) -> None:

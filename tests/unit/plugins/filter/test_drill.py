@@ -23,9 +23,9 @@ STATUS = {"primary": "pg2", "vip_holders": ["lb2"]}
 
 
 def test_a_round_is_planned_aimed_and_said() -> None:
-    hostvars: dict[str, dict[str, Any]] = {name: {} for name in HOSTS}
+    hostvars: dict[str, dict[str, Any]] = {name: {"inventory_dir": "/x/lab"} for name in HOSTS}
     plan = FILTERS["drill_plan"](
-        TOPOLOGY, hostvars, inventory="lab", may_break="lab", faults=" app_kill , lb_kill", rounds="3", seed="7"
+        TOPOLOGY, hostvars, may_break="lab", faults=" app_kill , lb_kill", rounds="3", seed="7"
     )
     assert (len(plan["rounds"]), plan["seed"]) == (3, 7)
     assert {item["fault"] for item in plan["rounds"]} <= {"app_kill", "lb_kill"}
@@ -36,11 +36,11 @@ def test_a_round_is_planned_aimed_and_said() -> None:
 
 def test_a_bad_release_that_is_not_there_is_not_tried(tmp_path: Path) -> None:
     bad = tmp_path / "bad.tar.gz"
-    hostvars = {name: {"drill_bad_release": str(bad)} for name in HOSTS}
-    plan = FILTERS["drill_plan"](TOPOLOGY, hostvars, inventory="lab", may_break="lab")
+    hostvars = {name: {"drill_bad_release": str(bad), "inventory_dir": "/x/lab/"} for name in HOSTS}
+    plan = FILTERS["drill_plan"](TOPOLOGY, hostvars, may_break="lab")
     assert "app_release" in plan["skipped"]
     bad.touch()
-    plan = FILTERS["drill_plan"](TOPOLOGY, hostvars, inventory="lab", may_break="lab")
+    plan = FILTERS["drill_plan"](TOPOLOGY, hostvars, may_break="lab")
     assert "app_release" not in plan["skipped"]
 
 

@@ -30,6 +30,7 @@ def test_every_fault_can_be_undone_by_the_host_alone(name: str) -> None:
         return
     found = steps(filled(name))
     assert found.inject
+    assert found.check
     assert found.undo
     # The undo is run by /bin/sh.
     assert subprocess.run(["sh", "-n", "-c", found.undo], check=False).returncode == 0
@@ -51,19 +52,19 @@ def test_every_fault_can_be_undone_by_the_host_alone(name: str) -> None:
         ),
         (
             {"kind": "brick", "signal": "KILL", "volume": "media"},
-            ("pkill", "-KILL", "-x", "glusterfsd"),
+            ("pkill", "-KILL", "-f", "glusterfsd .*--volfile-id media[.]"),
             "gluster --mode=script volume start media force >/dev/null",
         ),
     ],
 )
 def test_what_a_host_runs(means: dict[str, Any], inject: tuple[str, ...], undo: str) -> None:
     found = steps(means)
-    assert found.inject == (inject,)
+    assert found.inject == inject
     assert found.undo == undo
 
 
 def rules(direction: str, peers: list[str]) -> str:
-    return steps({"kind": "cut", "direction": direction, "peers": peers}).inject[0][1]
+    return steps({"kind": "cut", "direction": direction, "peers": peers}).inject[1]
 
 
 def test_a_cut_host_hears_nothing_and_is_not_heard() -> None:
@@ -85,6 +86,13 @@ def test_a_cut_between_two_tiers_leaves_the_rest_alone() -> None:
     assert "; drop;" not in cut.replace("10.0.0.1 drop;", "").replace("fd00::1 drop;", "")
 
 
+def test_who_is_not_there_is_not_broken() -> None:
+    """`systemctl kill` with a pattern that matches nothing is content."""
+    check = steps({"kind": "freeze", "unit": "nothing@*.service"}).check
+    assert subprocess.run(check, check=False, capture_output=True).returncode != 0
+    assert steps({"kind": "cut", "direction": "in", "peers": []}).check[:2] == ("nft", "--check")
+
+
 def test_a_disk_is_filled_to_the_last_block_and_emptied_again(tmp_path: Path) -> None:
     """With a `df` that tells of five free bytes, and then of none."""
     tools = tmp_path / "bin"
@@ -99,15 +107,15 @@ def test_a_disk_is_filled_to_the_last_block_and_emptied_again(tmp_path: Path) ->
     disk.mkdir()
     found = steps({"kind": "fill", "path": str(disk)})
     path = f"{tools}:{os.environ['PATH']}"
-    assert subprocess.run(found.inject[0], env={"PATH": path}, check=False).returncode == 0
+    assert subprocess.run(found.inject, env={"PATH": path}, check=False).returncode == 0
     assert sorted(file.name for file in disk.iterdir()) == ["renfo-drill-filler", "renfo-drill-filler.rest"]
     assert subprocess.run(["sh", "-c", found.undo], check=False).returncode == 0
     assert not list(disk.iterdir())
     (tools / "df").write_text("#!/bin/sh\nprintf 'Avail\\n%s\\n' 2000000\n")
-    assert subprocess.run(found.inject[0], env={"PATH": path}, check=False).returncode != 0, "it is not full"
+    assert subprocess.run(found.inject, env={"PATH": path}, check=False).returncode != 0, "it is not full"
     subprocess.run(["sh", "-c", found.undo], check=True)
     (tools / "df").write_text("#!/bin/sh\nprintf 'Avail\\n%s\\n' 60000000000\n")
-    refused = subprocess.run(found.inject[0], env={"PATH": path}, capture_output=True, text=True, check=False)
+    refused = subprocess.run(found.check, env={"PATH": path}, capture_output=True, text=True, check=False)
     assert refused.stderr == "more than 50000000000 bytes are free: not filled\n"
     assert not list(disk.iterdir()), "a disk that others may share"
 
@@ -118,7 +126,7 @@ def test_a_slow_disk_is_slow_for_one_unit() -> None:
         "systemctl set-property --runtime "
         "\"$(systemctl list-units --all --plain --no-legend glusterd.service | cut -d' ' -f1 | head -n1)\" IOWriteBandwidthMax="
     )
-    assert found.inject[0][2] == limit + '"$(findmnt --noheadings --output SOURCE --target /data) 30"'
+    assert found.inject[2] == limit + '"$(findmnt --noheadings --output SOURCE --target /data) 30"'
     assert found.undo == limit
 
 

@@ -35,7 +35,7 @@ STATUS = {"primary": "pg2", "vip_holders": ["lb2"]}
 
 
 def request(**asked: Any) -> Request:
-    return Request(**{"inventory": "lab", "may_break": "lab", **asked})
+    return Request(**{"inventories": ("lab",), "may_break": "lab", **asked})
 
 
 def planned(topology: dict[str, Any] = TOPOLOGY, variables: Any = VARIABLES, **asked: Any) -> dict[str, Any]:
@@ -54,8 +54,15 @@ def test_nothing_is_broken_that_was_not_named(named: str) -> None:
     assert drill_text(plan) == "Nothing was broken."
 
 
-def test_an_inventory_without_a_name_is_not_named_by_saying_nothing() -> None:
-    assert planned(may_break="", inventory="somewhere")["refusals"]
+@pytest.mark.parametrize("inventories", [("",), (), ("lab", "production")])
+def test_what_can_not_be_named_is_not_broken(inventories: tuple[str, ...]) -> None:
+    plan = planned(inventories=inventories, may_break=inventories[0] if inventories else "")
+    assert not plan["rounds"]
+    assert "expected one inventory with a folder of its own" in plan["refusals"][0]
+
+
+def test_nobody_is_left_out() -> None:
+    assert planned(limit="app1")["refusals"][0].startswith("--limit app1 leaves hosts out")
 
 
 def test_every_fault_once() -> None:
@@ -192,7 +199,11 @@ def test_the_drill_gives_its_word_where_no_command_fences() -> None:
 
 def test_a_release_that_never_gets_ready_is_rolled_out() -> None:
     found = aimed("app_release")
-    assert (found["response"], found["recovery"], found["hopeless"]) == ("site.yml", "site.yml", True)
+    assert (found["response"], found["recovery"], found["hopeless"]) == (
+        "site.yml",
+        "site.yml",
+        "no host after it got release",
+    )
     assert found["word"] == {"app_replicas_archive": "bad.tar.gz", "app_replicas_ready_timeout": 20}
     without = {name: {**found, "drill_bad_release": ""} for name, found in VARIABLES.items()}
     assert planned(variables=without)["skipped"]["app_release"].startswith("drill_bad_release is not set")

@@ -75,7 +75,10 @@ def test_a_pause_that_begins_after_the_fault_was_watched_is_not_its_own() -> Non
     requests = steady("page", (2.0, 3.0), (6.0, 8.0))
     assert tally(requests, "page", 0.0, 10.0, watched=5.0).gap == pytest.approx(1.1)
     assert tally(requests, "page", 0.0, 10.0, watched=6.5).gap == pytest.approx(2.1)
-    assert tally(requests, "page", 0.0, 10.0, watched=5.0).failed == 30
+    found = tally(requests, "page", 0.0, 10.0, watched=5.0)
+    assert (found.failed, found.late) == (30, 20)
+    (sentence,) = over_budget({**FREE, "failed_reads": 0}, [found], 1.0, NO_LOSS, FAST)
+    assert sentence.startswith("page: 10 of 80 without an answer")
 
 
 def test_an_operation_that_was_never_due_has_no_gap() -> None:
@@ -226,10 +229,10 @@ EVENTS = [
     {"event": "begin", "at": 0.0},
     {"event": "injecting", "at": 2.0, "host": "app1"},
     {"event": "injected", "at": 2.5, "host": "app1"},
-    {"event": "playbook", "at": 4.0, "playbook": "failover.yml", "rc": 0, "seconds": 1.5, "log": "logs/1"},
+    {"event": "playbook", "at": 4.0, "playbook": "failover.yml", "trouble": "", "seconds": 1.5, "log": "logs/1"},
     {"event": "healing", "at": 5.0, "host": "app1"},
     {"event": "healed", "at": 5.5, "host": "app1"},
-    {"event": "whole", "at": 8.0, "playbook": "status.yml", "rc": 0, "seconds": 2.0, "log": "logs/2"},
+    {"event": "whole", "at": 8.0, "playbook": "status.yml", "trouble": "", "seconds": 2.0, "log": "logs/2"},
     {"event": "end", "at": 10.0},
 ]
 
@@ -267,16 +270,20 @@ def test_a_budget_that_was_exceeded_fails_the_round() -> None:
     assert "write: 2.10 s without an answer, budget 1.0 s" in line(result)
 
 
-def test_a_playbook_that_failed_fails_the_round() -> None:
-    failed = [{**event, "rc": 2} if event["event"] == "playbook" else event for event in EVENTS]
+def test_a_playbook_that_did_not_end_as_it_should_fails_the_round() -> None:
+    failed = [
+        {**event, "trouble": "ended with 2, expected 0"} if event["event"] == "playbook" else event for event in EVENTS
+    ]
     assert judged(events=failed)["failures"] == ("failover.yml ended with 2, expected 0: see logs/1",)
 
 
-def test_a_playbook_that_had_to_fail_and_did_not_fails_the_round() -> None:
-    hopeless = [{**event, "hopeless": event["event"] == "playbook"} for event in EVENTS]
-    assert judged(events=hopeless)["failures"] == ("failover.yml ended with 0, expected an error: see logs/1",)
-    failed = [{**event, "rc": 2} if event["event"] == "playbook" else event for event in hopeless]
-    assert judged(events=failed)["failures"] == ()
+def test_a_drill_that_could_not_see_two_primaries_fails() -> None:
+    (failure,) = judged(samples={"pg1": [sample(3, 1)], "pg2": []})["failures"]
+    assert failure.startswith("no instance accepted the sampler's writes before the fault")
+
+
+def test_an_operation_that_was_never_sent_fails_the_round() -> None:
+    assert judged(rates={**RATES, "video": 1})["failures"] == ("video: no request was sent",)
 
 
 def test_a_stack_that_stays_degraded_fails_the_round() -> None:

@@ -35,7 +35,7 @@ def test_it_samples_after_a_reboot_too(tmp_path: Path) -> None:
     witness(tmp_path, ran).begin(1234.0)
     assert f"systemctl enable --quiet {UNIT}" in ran
     assert (tmp_path / "var/lib/renfo-drill/sampler.py").read_text() == Path(drill_sampler.__file__).read_text()
-    assert "samples.jsonl 1234\n" in (tmp_path / "etc/systemd/system" / UNIT).read_text()
+    assert "samples.jsonl 1234 5432\n" in (tmp_path / "etc/systemd/system" / UNIT).read_text()
 
 
 def test_it_leaves_no_trace(tmp_path: Path) -> None:

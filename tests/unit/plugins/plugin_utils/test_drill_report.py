@@ -95,6 +95,21 @@ def test_a_drill_that_lost_something(tmp_path: Path) -> None:
     assert "never" in page
 
 
+def test_a_drill_that_broke_off_has_not_passed(tmp_path: Path) -> None:
+    document = report([round_of()], ABOUT, planned=2)
+    write(tmp_path, document, REQUESTS)
+    assert not document["passed"]
+    sentence = "the drill broke off: 1 of 2 round(s) have no result"
+    failures = xml.etree.ElementTree.parse(tmp_path / "junit.xml").findall(".//failure")
+    assert [failure.get("message") for failure in failures] == [sentence]
+    assert sentence in (tmp_path / "index.html").read_text()
+    assert sentence in (tmp_path / "report.md").read_text()
+
+
+def test_what_was_lost_in_another_round_counts() -> None:
+    assert not report([round_of()], ABOUT, ["1 acknowledged write(s) lost"], 1)["passed"]
+
+
 def test_the_table_alone(tmp_path: Path) -> None:
     written(tmp_path, round_of(), LOST)
     table = (tmp_path / "report.md").read_text().splitlines()

@@ -35,14 +35,17 @@ def client(url: str) -> dict[str, Any]:
 def drilled(session: Session, site: Site, forgetful: bool = False) -> dict[str, Any]:
     """One round; a *forgetful* site loses what it acknowledges."""
     session.note("begin")
+    session_began = time.time()
+    time.sleep(0.05)
     session.note("injecting", host="app1")
     site.forgetful = forgetful
     time.sleep(0.5)
     session.note("healed", host="app1")
-    session.note("whole", playbook="status.yml", rc=0, seconds=0.1, log="")
+    session.note("whole", playbook="status.yml", trouble="", seconds=0.1, log="")
     session.settle()
     sha256 = [item["sha256"] for item in session.requests() if item["operation"] == "upload"]
-    return session.judge(TARGET, {"app1": {"offset": 0, "digests": sha256}, "pg1": {"offset": 0, "samples": []}})
+    samples = [{"at": session_began + 0.01, "timeline": 1}]
+    return session.judge(TARGET, {"app1": {"offset": 0, "digests": sha256}, "pg1": {"offset": 0, "samples": samples}})
 
 
 def test_a_drill_from_its_start_to_its_end(site: tuple[Site, str], tmp_path: Path) -> None:
@@ -72,6 +75,33 @@ def test_a_site_that_loses_what_it_acknowledged_is_found_out(site: tuple[Site, s
     assert not result["passed"]
     assert len(result["losses"]["writes"]) > 5
     assert "acknowledged write(s) lost" in result["failures"][0]
+
+
+def test_what_one_round_kept_and_a_later_one_lost_is_found_at_the_end(site: tuple[Site, str], tmp_path: Path) -> None:
+    session = Session(str(tmp_path / "report"))
+    session.start(client(site[1]), os.getpid())
+    try:
+        assert drilled(session, site[0])["passed"]
+    finally:
+        session.stop()
+    assert not session.lost_since()
+    del site[0].sessions[3]
+    site[0].videos.popitem()
+    lost = session.lost_since()
+    assert (len(lost.writes), len(lost.uploads)) == (1, 1)
+
+
+def test_a_host_that_sees_nothing_in_its_store_counts(site: tuple[Site, str], tmp_path: Path) -> None:
+    session = Session(str(tmp_path / "report"))
+    session.start(client(site[1]), os.getpid())
+    try:
+        session.note("begin")
+        time.sleep(0.5)
+        session.settle()
+        result = session.judge(TARGET, {"app1": {"offset": 0, "digests": []}, "pg1": {"offset": 0, "digests": None}})
+    finally:
+        session.stop()
+    assert result["losses"]["uploads"]
 
 
 def test_a_drill_forgets_the_one_before_and_nothing_else(site: tuple[Site, str], tmp_path: Path) -> None:
