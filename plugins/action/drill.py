@@ -68,15 +68,6 @@ class ActionModule(ActionBase):
 def _afterwards(session: Session) -> list[str]:
     """What became of everything that was acknowledged, in whichever round."""
     try:
-        lost = session.lost_since()
+        return [f"all rounds taken together: {sentence}" for sentence in session.lost_since().sentences()]
     except SessionError as error:
         return [str(error)]
-    return [
-        f"{len(names)} acknowledged {what}, all rounds taken together: {', '.join(names[:3])}"
-        for what, names in (
-            ("write(s) lost", lost.writes),
-            ("write(s) there more than once", lost.twice),
-            ("upload(s) lost", lost.uploads),
-        )
-        if names
-    ]

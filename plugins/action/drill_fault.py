@@ -47,7 +47,16 @@ class ActionModule(ActionBase):
         # Neither the command nor what it says is told: either may hold the password of a power switch.
         hook = f"drill_power_{way}_command of {host}"
         try:
-            done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=SWITCH, check=False)
+            # No pipes: what the command leaves running would keep them open beyond any bound.
+            done = subprocess.run(
+                command,
+                shell=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=SWITCH,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             return {"failed": True, "msg": f"{hook}: no answer within {SWITCH} s"}
         if done.returncode != 0:

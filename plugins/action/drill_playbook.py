@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import IO, Any, cast
@@ -20,6 +21,8 @@ from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal imp
 Lines = list[tuple[float, str]]
 #: Options by which a run asks its user for a password.
 ASKING = ("ask_pass", "ask_vault_pass", "become_ask_pass")
+#: Seconds that one run may take, whatever it waits for.
+BOUND = 1800
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 
 
@@ -84,7 +87,10 @@ class ActionModule(ActionBase):
             text=True,
             env=environment,
         ) as process:
+            bound = threading.Timer(BOUND, process.kill)
+            bound.start()
             lines = [(time.monotonic() - began, line) for line in cast(IO[str], process.stdout)]
+            bound.cancel()
         return process.returncode, lines
 
     def _keep(self, folder: Path, playbook: str, lines: Lines) -> Path:

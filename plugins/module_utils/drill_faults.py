@@ -22,7 +22,8 @@ LARGEST_DISK = 50 * 10**9
 _TABLE = "renfo_drill"
 _FILLER = "renfo-drill-filler"
 
-TIERS = ("app", "lb", "primary", "standby", "storage", "all")
+#: With how many hosts a tier is redundant at all.
+TIERS = {"app": 2, "lb": 2, "primary": 2, "standby": 2, "storage": 3, "all": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +47,16 @@ class Budget:
     whole: float | None = 120.0
 
 
+UNBOUNDED = Budget(**dict.fromkeys(Budget.__dataclass_fields__))
+
+
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """A fault in a tier. *hold* is for how many seconds it stays, *means* what is done to the host.
 
     *response* is the playbook that an operator runs while it lasts, *recovery* the one that they run afterwards. A
-    *blind* fault cuts the controller off as well, so that only the host itself can undo it. A
-    response that is *hopeless* must end with an error that says so.
+    *blind* fault cuts the controller off as well, so that only the host itself can undo it. A response that is
+    *hopeless* must end with an error that says so.
     """
 
     name: str
@@ -98,7 +102,7 @@ _BRICK = Budget(video_gap=4.0, upload_gap=4.0)
 # Nobody waits for a dead replica longer than it takes to try it and another one.
 _REPLICA_HOST = dataclasses.replace(_BRICK, failed_writes=None, slowest=2.5)
 # Nobody is served until the hosts have booted.
-_POWER_CUT = Budget(None, None, None, None, None, None, None, None, None, 240.0)
+_POWER_CUT = dataclasses.replace(UNBOUNDED, whole=240.0)
 # Reads go on. Writes stop until somebody else is the primary, or the server is back.
 _PRIMARY_CRASH = Budget(failed_writes=None, write_gap=10.0, upload_gap=10.0)
 # A server without room for its log stops, and starts again when there is some.
@@ -258,14 +262,14 @@ class Steps:
 
 
 def steps(means: Mapping[str, Any]) -> Steps:
-    """The commands for *means*, as ``plan_round`` filled it in. ``power`` and ``none`` have none on the host itself.
+    """The commands for *means*, as ``drill_plan.aim`` filled it in. ``power`` and ``none`` have none on the host.
 
     ``cut`` drops packets with nftables before anything else sees them, and tells nobody; with ``peers`` (addresses)
     only what goes to or comes from them.
     """
     kind = means["kind"]
     if kind in ("kill", "stop", "freeze"):
-        there = _shell(f'[ -n "$({_units(means["unit"])})" ]')
+        there = _exists(means["unit"])
         if kind == "stop":
             return Steps(("systemctl", "stop", means["unit"]), _start(means["unit"]), there)
         if kind == "kill":
@@ -294,8 +298,7 @@ def steps(means: Mapping[str, Any]) -> Steps:
         unit = f'"$({_units(means["unit"])} | head -n1)"'
         device = f'"$(findmnt --noheadings --output SOURCE --target {shlex.quote(means["path"])})'
         limit = f"systemctl set-property --runtime {unit} IOWriteBandwidthMax="
-        there = _shell(f'[ -n "$({_units(means["unit"])})" ]')
-        return Steps(_shell(f'{limit}{device} {means["bytes"]}"'), limit, there)
+        return Steps(_shell(f'{limit}{device} {means["bytes"]}"'), limit, _exists(means["unit"]))
     raise ValueError(f"no means of that kind: {kind}")
 
 
@@ -306,6 +309,10 @@ def _units(pattern: str) -> str:
 
 def _start(pattern: str) -> str:
     return f"{_units(pattern)} | xargs --no-run-if-empty systemctl start"
+
+
+def _exists(pattern: str) -> tuple[str, ...]:
+    return _shell(f'[ -n "$({_units(pattern)})" ]')
 
 
 def _shell(script: str) -> tuple[str, ...]:

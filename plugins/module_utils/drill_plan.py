@@ -11,7 +11,12 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import CATALOGUE, Budget, Fault
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import (
+    CATALOGUE,
+    TIERS,
+    Budget,
+    Fault,
+)
 
 Data = Mapping[str, Any]
 
@@ -110,11 +115,10 @@ def _refusals(request: Request) -> Iterator[str]:
 def _unavailable(fault: Fault, topology: Data, variables: Mapping[str, Data]) -> str:
     """Why *fault* can't be injected on this site; empty if it can."""
     hosts = _tier(fault.tier, topology, {})
-    least = {"app": 2, "lb": 2, "primary": 2, "standby": 2, "storage": 3, "all": 1}[fault.tier]
     # A primary and its standbys are the same hosts in turn.
     there = len(topology["members"]) if fault.tier in ("primary", "standby") else len(hosts)
-    if there < least:
-        return f"it wants {least} hosts of that tier, there are {there}"
+    if there < TIERS[fault.tier]:
+        return f"it wants {TIERS[fault.tier]} hosts of that tier, there are {there}"
     if fault.tier == "lb" and not topology["settings"]["site_vip"]:
         return "the load balancers share no virtual address"
     if fault.tier == "storage" and any(
@@ -174,7 +178,6 @@ def aim(number: Data, topology: Data, status: Data, variables: Mapping[str, Data
         # A fence switches off whom nobody can reach; whoever heals has to switch on again.
         "heal": {"kind": "power"} if fault.blind and fault.response else means,
         "word": _word(fault, hosts[0], variables),
-        "primary": primary,
         "budget": {**dataclasses.asdict(fault.budget), **budgets.get(fault.name, {})},
     }
 

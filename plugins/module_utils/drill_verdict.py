@@ -98,6 +98,17 @@ class Losses:
     def __bool__(self) -> bool:
         return any(dataclasses.astuple(self))
 
+    def sentences(self) -> Iterator[str]:
+        """A sentence for each kind."""
+        if self.writes:
+            yield f"{len(self.writes)} acknowledged write(s) lost: {_some(self.writes)}"
+        if self.twice:
+            yield f"{len(self.twice)} write(s) there more than once: {_some(self.twice)}"
+        if self.uploads:
+            names = _some(self.uploads)
+            yield f"{len(self.uploads)} acknowledged upload(s) lost, or not the same on every host: {names}"
+        yield from (f"two primaries: {sentence}" for sentence in self.two_primaries)
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -229,13 +240,7 @@ def over_budget(
     Two requests of an operation are as far from each other as *rates* (a second) say; only what a gap is longer than
     that counts.
     """
-    if lost.writes:
-        yield f"{len(lost.writes)} acknowledged write(s) lost: {_some(lost.writes)}"
-    if lost.twice:
-        yield f"{len(lost.twice)} write(s) there more than once: {_some(lost.twice)}"
-    if lost.uploads:
-        yield f"{len(lost.uploads)} acknowledged upload(s) lost, or not the same on every host: {_some(lost.uploads)}"
-    yield from (f"two primaries: {sentence}" for sentence in lost.two_primaries)
+    yield from lost.sentences()
     for item in tallies:
         kind, title = OPERATIONS[item.operation], TITLES[item.operation]
         if not item.ok + item.failed + item.unknown:
@@ -248,8 +253,7 @@ def over_budget(
             yield f"{title}: {item.gap:.2f} s without an answer, budget {longest} s"
         if (slowest := budget["slowest"]) is not None and kind in ("read", "write") and item.slowest_since > slowest:
             yield f"{title}: an answer took {item.slowest_since:.2f} s, budget {slowest} s"
-        wrong = Counter(item.details)["wrong bytes"]
-        if wrong:
+        if wrong := item.details.get("wrong bytes"):
             yield f"{title}: {wrong} answer(s) with wrong bytes"
     if whole is None:
         yield "redundancy was not whole again while the drill waited: see the log of status.yml"

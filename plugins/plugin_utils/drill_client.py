@@ -187,9 +187,6 @@ async def probe(config: dict[str, Any]) -> str:
     """Run until told to stop; what keeps it from beginning, or nothing."""
     async with connect(config) as session:
         prober = Prober(config, session)
-        if not config["rates"].get("upload"):
-            # There would be no video whose bytes are known.
-            config["rates"]["video"] = 0
         operations = [name for name, rate in config["rates"].items() if rate]
         # A video first, or there were none to look at.
         for operation in sorted(operations, key=lambda name: name != "upload"):

@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+#: No line is longer, in bytes, by far.
+LONGEST = 65536
+
 
 def note(path: str | Path, event: str, **details: Any) -> None:
     """Append what happened, now unless ``at`` says when. One write, so that two workers don't mix their lines."""
@@ -31,4 +34,16 @@ def lines(path: str | Path) -> list[dict[str, Any]]:
                 found.append(json.loads(line))
             except ValueError:
                 break
+    return found
+
+
+def last_line(path: str | Path) -> dict[str, Any] | None:
+    """What was noted last and is written to its end; None if there is nothing. However long the file is."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST))
+            whole = file.read().rpartition(b"\n")[0]
+    except FileNotFoundError:
+        return None
+    found: dict[str, Any] | None = json.loads(whole.rpartition(b"\n")[2]) if whole else None
     return found

@@ -24,7 +24,7 @@ try:
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
-except ImportError as error:  # said by `missing`: the collection's other parts are loaded without them
+except ImportError as error:  # said by the action: the collection's other parts are loaded without them
     MISSING: str | None = str(error.name)
 else:
     MISSING = None

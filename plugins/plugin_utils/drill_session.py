@@ -22,7 +22,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict imp
     judge,
     losses,
 )
-from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import lines, note
+from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import last_line, lines, note
 
 CLIENT = Path(__file__).with_name("drill_client.py")
 #: What an earlier drill left in the folder. Nothing else there is touched.
@@ -54,7 +54,15 @@ class Session:
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         self._probe.mkdir(parents=True)
-        config = {**client, "out": str(self._requests), "stop": str(self._probe / "stop"), "parent": parent}
+        # Without uploads there would be no video whose bytes are known.
+        rates = client["rates"] | ({} if client["rates"].get("upload") else {"video": 0})
+        config = {
+            **client,
+            "rates": rates,
+            "out": str(self._requests),
+            "stop": str(self._probe / "stop"),
+            "parent": parent,
+        }
         self._config.write_text(json.dumps(config))
         with open(self._probe / "log", "wb") as log:
             process = subprocess.Popen(
@@ -133,10 +141,9 @@ class Session:
         """Wait until no request that was sent before *until* is still under way."""
         end = time.monotonic() + self._timeout() + 5
         while True:
-            found = self.requests()
-            if not found:
+            last = last_line(self._requests)
+            if last is None:
                 raise SessionError(f"the client that uses the site wrote nothing: see {self._probe / 'log'}")
-            last = found[-1]
             if last["sent"] >= until and (last["pending"] is None or last["pending"] >= until):
                 return
             if time.monotonic() > end:

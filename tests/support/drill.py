@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 import time
@@ -17,7 +18,7 @@ from tests.support.lab import ROOT, Lab
 # As Ansible finds it: the checkout, linked there by lab/setup.sh.
 sys.path.insert(0, str(ROOT / ".cache/collections"))
 
-from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import Budget
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import UNBOUNDED
 from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_session import Session
 
 
@@ -35,8 +36,14 @@ class Round:
             self._session.note(event, at=now)
         self._session.settle()
         witnesses = {host: self._ask(host) for host in self._lab.pg_hosts}
-        free = dict.fromkeys(Budget.__dataclass_fields__)
-        target = {"number": 1, "name": "control", "title": "", "tier": "primary", "hosts": [], "budget": free}
+        target = {
+            "number": 1,
+            "name": "control",
+            "title": "",
+            "tier": "primary",
+            "hosts": [],
+            "budget": dataclasses.asdict(UNBOUNDED),
+        }
         return self._session.judge(target, witnesses)
 
     def _ask(self, host: str) -> dict[str, Any]:

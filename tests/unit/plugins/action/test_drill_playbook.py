@@ -77,6 +77,11 @@ def test_what_is_hopeless_has_to_fail_for_that_reason(folder: Path, needed: int,
     assert lines(folder / "report/events.jsonl")[0]["trouble"] == trouble
 
 
+def test_a_playbook_that_hangs_is_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drill_playbook, "BOUND", 0.2)
+    assert play(folder, extra={"needed": 1})["rc"] != 0
+
+
 def test_nobody_can_be_asked_for_a_password(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "CLIARGS", {**context.CLIARGS, "become_ask_pass": True})
     assert "become_ask_pass" in play(folder)["msg"]

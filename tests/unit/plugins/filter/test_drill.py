@@ -8,18 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.renfo.redundancy.plugins.filter.drill import FilterModule
+from drill_site import HOSTS, STATUS, TOPOLOGY
 
 FILTERS = FilterModule().filters()
-HOSTS = ("lb1", "lb2", "app1", "app2", "app3", "pg1", "pg2", "pg3")
-TOPOLOGY: dict[str, Any] = {
-    "hosts": {name: {"name": name} for name in HOSTS},
-    "settings": {"site_vip": "10.0.0.100"},
-    "members": [{"name": f"pg{n}", "address": f"10.0.0.3{n}"} for n in (1, 2, 3)],
-    "replicas": [{"host": f"app{n}"} for n in (1, 2, 3)],
-    "load_balancers": [{"name": "lb1"}, {"name": "lb2"}],
-    "storage_servers": [{"name": f"app{n}"} for n in (1, 2, 3)],
-}
-STATUS = {"primary": "pg2", "vip_holders": ["lb2"]}
 
 
 def test_a_round_is_planned_aimed_and_said() -> None:

@@ -14,16 +14,8 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.drill_plan import
     drill_text,
     plan_drill,
 )
+from drill_site import HOSTS, STATUS, TOPOLOGY
 
-HOSTS = ("lb1", "lb2", "app1", "app2", "app3", "pg1", "pg2", "pg3")
-TOPOLOGY: dict[str, Any] = {
-    "hosts": {name: {"name": name} for name in HOSTS},
-    "settings": {"site_vip": "10.0.0.100"},
-    "members": [{"name": f"pg{n}", "address": f"10.0.0.3{n}"} for n in (1, 2, 3)],
-    "replicas": [{"host": f"app{n}"} for n in (1, 2, 3)],
-    "load_balancers": [{"name": "lb1"}, {"name": "lb2"}],
-    "storage_servers": [{"name": f"app{n}"} for n in (1, 2, 3)],
-}
 POWER = {
     "drill_power_off_command": "off",
     "drill_power_on_command": "on",
@@ -31,7 +23,6 @@ POWER = {
     "drill_bad_release": "bad.tar.gz",
 }
 VARIABLES = {name: {**POWER, **({"pg_fence_command": "fence"} if name.startswith("pg") else {})} for name in HOSTS}
-STATUS = {"primary": "pg2", "vip_holders": ["lb2"]}
 
 
 def request(**asked: Any) -> Request:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -76,3 +77,14 @@ def test_checksums_of_what_is_new(tmp_path: Path) -> None:
     os.utime(old, (1, 1))
     assert digests(str(tmp_path), time.time() - 10) == [hashlib.sha256(b"new").hexdigest()]
     assert len(digests(str(tmp_path), 0)) == 2
+
+
+def test_a_store_that_can_not_be_read_is_none_that_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_path: str) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(drill_witness_io.os, "scandir", gone)
+    with pytest.raises(OSError, match="not connected"):
+        digests(str(tmp_path), 0)

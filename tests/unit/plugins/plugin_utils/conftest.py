@@ -29,6 +29,7 @@ class Site:
         self.stall = 0.0  # seconds before an answer
         self.hang_up = False
         self.forgetful = False  # acknowledges writes and keeps nothing
+        self.lies = False  # acknowledges other bytes than it was sent
         self.lock = threading.Lock()
 
     def add(self, key: str) -> dict[str, Any]:
@@ -72,7 +73,8 @@ class Handler(BaseHTTPRequestHandler):
         data = body[body.index(b"\r\n\r\n", body.index(b'name="file"')) + 4 : body.rindex(b"\r\n--")]
         video = str(uuid.uuid4())
         self.site.videos[video] = data
-        self._answer(201, {"id": video, "sha256": hashlib.sha256(data).hexdigest()})
+        taken = b"" if self.site.lies else data
+        self._answer(201, {"id": video, "sha256": hashlib.sha256(taken).hexdigest()})
 
     def do_GET(self) -> None:
         if self._misbehaves():

@@ -96,6 +96,12 @@ def test_wrong_bytes_are_noticed(site: tuple[Site, str], tmp_path: Path) -> None
     assert (found["outcome"], found["detail"]) == ("failed", "wrong bytes")
 
 
+def test_a_site_that_took_other_bytes_is_noticed(site: tuple[Site, str], tmp_path: Path) -> None:
+    site[0].lies = True
+    (found,) = once(config_of(site[1], tmp_path), "upload")
+    assert (found["outcome"], found["detail"]) == ("unknown", "wrong bytes")
+
+
 # --- as a process of its own
 
 

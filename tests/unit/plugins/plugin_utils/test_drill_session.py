@@ -104,6 +104,17 @@ def test_a_host_that_sees_nothing_in_its_store_counts(site: tuple[Site, str], tm
     assert result["losses"]["uploads"]
 
 
+def test_without_uploads_there_is_no_video_to_miss(site: tuple[Site, str], tmp_path: Path) -> None:
+    session = Session(str(tmp_path / "report"))
+    session.start({**client(site[1]), "rates": {"page": 20, "write": 50, "upload": 0, "video": 5}}, os.getpid())
+    try:
+        result = drilled(session, site[0])
+    finally:
+        session.stop()
+    assert result["failures"] == ()
+    assert {item["operation"] for item in result["tallies"]} == {"page", "write"}
+
+
 def test_a_drill_forgets_the_one_before_and_nothing_else(site: tuple[Site, str], tmp_path: Path) -> None:
     session = Session(str(tmp_path))
     (tmp_path / "rounds.jsonl").write_text("{}\n")
@@ -140,4 +151,13 @@ def test_a_line_that_is_just_being_written_is_left_out(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"at": 2, "ev')
     assert drill_journal.lines(path) == [{"at": 1.5, "event": "begin"}]
+    assert drill_journal.last_line(path) == {"at": 1.5, "event": "begin"}
     assert drill_journal.lines(tmp_path / "nothing") == []
+    assert drill_journal.last_line(tmp_path / "nothing") is None
+
+
+def test_the_last_line_of_a_long_file(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for number in range(5000):
+        drill_journal.note(path, "begin", at=float(number))
+    assert drill_journal.last_line(path) == {"at": 4999.0, "event": "begin"}
