@@ -4,8 +4,8 @@
 """Does the instance on this host accept writes? ``drill_sampler.py FILE UNTIL [PORT]`` runs on the host itself, through
 faults and reboots, and depends on nothing of the collection.
 
-Appends one JSON line to FILE for every commit that the instance acknowledged: when (``at``, seconds since the epoch)
-and on which ``timeline``. Ends at UNTIL (seconds since the epoch).
+Appends one JSON line to FILE for every commit that the instance acknowledged: when it was asked for (``at``, seconds
+since the epoch) and on which ``timeline``. Ends at UNTIL (seconds since the epoch).
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ def sample(connection: Any, out: TextIO, until: float) -> None:
             if not cursor.fetchone()[0]:
                 connection.notices.clear()
                 cursor.execute(WRITE)
+                # Not when it was answered: one that the host was frozen in ends long after, and was before.
+                at = time.time()
                 connection.commit()
                 # A commit that ends with a warning didn't reach the standby it waited for.
                 if not connection.notices:
-                    at = time.time()
                     cursor.execute(TIMELINE)
                     out.write(json.dumps({"at": at, "timeline": cursor.fetchone()[0]}) + "\n")
                     out.flush()
