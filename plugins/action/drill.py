@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.renfo.redundancy.plugins.module_utils import drill_verdict
 from ansible_collections.renfo.redundancy.plugins.modules.drill import ARGUMENTS
-from ansible_collections.renfo.redundancy.plugins.plugin_utils import drill_journal, drill_report
+from ansible_collections.renfo.redundancy.plugins.plugin_utils import drill_journal, drill_report, report
 from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_session import Session, SessionError
 
 
@@ -24,9 +24,8 @@ class ActionModule(ActionBase):
         """See the documentation of the module ``drill``."""
         super().run(tmp, task_vars)
         arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        if drill_report.MISSING:
-            message = f"{drill_report.MISSING} is missing on the controller. Run: pip install -r requirements-drill.txt"
-            return {"failed": True, "msg": message}
+        if report.MISSING:
+            return {"failed": True, "msg": report.how_to_install()}
         session = Session(arguments["report"])
         try:
             return {"changed": True, **getattr(self, f"_{arguments['state']}")(session, arguments)}

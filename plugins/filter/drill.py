@@ -99,10 +99,14 @@ def plan(
 ) -> dict[str, Any]:
     """The rounds as plain data."""
     names = tuple(name.strip() for name in faults.split(",") if name.strip())
-    folders = dict.fromkeys(str(hostvars[host].get("inventory_dir") or "") for host in topology["hosts"])
-    inventories = tuple(os.path.basename(folder.rstrip("/")) for folder in folders)
-    request = Request(inventories, may_break, limit, names, int(rounds), int(seed), budgets or {})
+    request = Request(inventories(topology, hostvars), may_break, limit, names, int(rounds), int(seed), budgets or {})
     return plan_drill(request, topology, _variables(topology, hostvars)).to_dict()
+
+
+def inventories(topology: Data, hostvars: Data) -> tuple[str, ...]:
+    """Names of the inventories that the hosts come from: those of their folders."""
+    folders = dict.fromkeys(str(hostvars[host].get("inventory_dir") or "") for host in topology["hosts"])
+    return tuple(os.path.basename(folder.rstrip("/")) for folder in folders)
 
 
 def take_aim(number: Data, topology: Data, status: Data, hostvars: Data, budgets: Data | None = None) -> dict[str, Any]:

@@ -76,20 +76,34 @@ def plan_drill(request: Request, topology: Data, variables: Mapping[str, Data]) 
     return Plan((), rounds, request.seed, why_not)
 
 
-def _refusals(request: Request) -> Iterator[str]:
-    if len(request.inventories) != 1 or not request.inventories[0]:
-        named = ", ".join(f"'{name}'" for name in request.inventories)
-        yield f"the hosts come from {named}, expected one inventory with a folder of its own, that can be named"
-    elif request.may_break != request.inventories[0]:
-        (inventory,) = request.inventories
-        named = (
-            f"drill_i_may_break names '{request.may_break}'" if request.may_break else "drill_i_may_break is not set"
-        )
+def inventory_refusals(
+    inventories: Sequence[str], named: tuple[str, str], playbook: str, done: str, harm: str
+) -> Iterator[str]:
+    """Why *playbook* must not touch the hosts: not all of *inventories* was *named* (variable and value) by the user.
+
+    *done* is what would be done to them, in a word; *harm* says what that does, in a sentence without its full stop.
+    """
+    variable, value = named
+    if len(inventories) != 1 or not inventories[0]:
+        found = ", ".join(f"'{name}'" for name in inventories)
+        yield f"the hosts come from {found}, expected one inventory with a folder of its own, that can be named"
+    elif value != inventories[0]:
+        (inventory,) = inventories
+        found = f"{variable} names '{value}'" if value else f"{variable} is not set"
         yield (
-            f"{named}, expected the inventory that is to be broken, '{inventory}'. A drill kills processes, cuts "
-            "networks and switches hosts off, and leaves rows and files of its own in the site. If that is what you "
-            f"want: drill.yml -e drill_i_may_break={inventory}"
+            f"{found}, expected the inventory that is to be {done}, '{inventory}'. {harm}. If that is what you want: "
+            f"{playbook} -e {variable}={inventory}"
         )
+
+
+def _refusals(request: Request) -> Iterator[str]:
+    yield from inventory_refusals(
+        request.inventories,
+        ("drill_i_may_break", request.may_break),
+        "drill.yml",
+        "broken",
+        "A drill kills processes, cuts networks and switches hosts off, and leaves rows and files of its own in the site",
+    )
     if request.limit:
         yield (
             f"--limit {request.limit} leaves hosts out, expected all of them: who isn't watched may lose something "

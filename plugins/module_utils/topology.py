@@ -194,6 +194,7 @@ class Topology:
     load_balancers: tuple[Host, ...]
     storage_servers: tuple[Host, ...]
     storage_clients: tuple[str, ...]
+    monitoring: tuple[str, ...]
     certificates: tuple[Certificate, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -283,6 +284,7 @@ def topology(
         load_balancers=tuple(hosts[name] for name in members_of["nginx_lb"]),
         storage_servers=tuple(hosts[name] for name in members_of["shared_storage"]),
         storage_clients=tuple(dict.fromkeys((*members_of["app_replicas"], *members_of["nginx_lb"]))),
+        monitoring=members_of["monitoring"],
         certificates=tuple(_certificates(members, members_of["nginx_lb"], hosts, settings)),
     )
 

@@ -9,28 +9,19 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
-import platform
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict import TITLES, gaps
+from ansible_collections.renfo.redundancy.plugins.plugin_utils.report import (
+    Figure,
+    FuncFormatter,
+    junitparser,
+    machine,
+    render,
+)
 
-try:
-    import jinja2
-    import junitparser
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
-except ImportError as error:  # said by the action: the collection's other parts are loaded without them
-    MISSING: str | None = str(error.name)
-else:
-    MISSING = None
-    matplotlib.rcParams.update({"font.size": 8, "font.family": "DejaVu Sans", "axes.spines.top": False})
-
-TEMPLATE = Path(__file__).resolve().parents[2] / "playbooks" / "templates" / "drill_report.html.j2"
 COLOURS = {"ok": "#2a78b5", "failed": "#c0392b", "unknown": "#e08e0b"}
 PRIMARIES = ("#2a78b5", "#5aa469", "#8e6bbf", "#c98b3b", "#b5566b", "#4f8a8b")
 
@@ -63,16 +54,6 @@ def report(
             "two_primaries": sum(len(result["losses"]["two_primaries"]) for result in results),
         },
         "rounds": list(results),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """Where and when the drill was run from."""
-    return {
-        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3),
-        "kernel": platform.release(),
     }
 
 
@@ -148,13 +129,9 @@ def _row(result: Result) -> str:
 
 def page(document: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> str:
     """The page for people."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
     pictures = [base64.b64encode(picture(result, requests)).decode() for result in document["rounds"]]
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     rounds = list(zip(document["rounds"], pictures, strict=True))
-    return template.render(document=document, rounds=rounds, titles=TITLES, gaps=gaps)
+    return render("drill_report.html.j2", document=document, rounds=rounds, titles=TITLES, gaps=gaps)
 
 
 def picture(result: Result, requests: Sequence[Mapping[str, Any]]) -> bytes:
