@@ -12,7 +12,7 @@ short_description: Decide what a load test measures, and where
 description:
   - The filter C(load_plan) says from where and how a load test is run, or refuses it.
   - The filter C(load_aim) takes the topology, the status of the stack, that plan, the URL of the site, the path of a
-    video there, and where the application redirects NGINX for it (below a prefix), and gives what is measured in a round.
+    video there, and where the application redirects NGINX for it (below a prefix), and gives what a round measures.
   - The filter C(load_bare_host) says on which host the bare NGINX runs.
 positional: _input, hostvars, wanted
 options:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: The unit whose timer undoes a fault on a host when nobody else does, and the one that injects it when its time comes.
@@ -30,15 +30,16 @@ TIERS = {"app": 2, "lb": 2, "primary": 2, "standby": 2, "storage": 3, "all": 1}
 class Budget:
     """What a fault may cost; None is not bounded. Times are seconds, the others are numbers of requests.
 
-    A gap is the longest time without an answer of a kind of operation; ``slowest`` is the longest wait for the answer
-    to a read or a write, not of a file. A read that wants the primary counts as a write. Failed and unknown requests
-    count alike: somebody got no answer.
+    ``gap`` is the longest time without an answer to anything, the other gaps are those of a kind of operation.
+    ``slowest`` is the longest wait for the answer to a read or a write, not of a file. A read that wants the primary
+    counts as a write. Failed and unknown requests count alike: somebody got no answer.
     """
 
     failed_reads: int | None = 0
     failed_videos: int | None = 0
     failed_writes: int | None = 0
     failed_uploads: int | None = None
+    gap: float | None = 1.0
     read_gap: float | None = 1.0
     video_gap: float | None = 1.0
     write_gap: float | None = 1.0
@@ -95,8 +96,8 @@ _POWER = {"kind": "power"}
 # Who was connected to the host that died learns of it; who comes after must be served.
 _ENTRANCE = Budget(failed_reads=None, failed_videos=None, failed_writes=None)
 # That it hangs only a question that isn't answered can tell.
-_ENTRANCE_FROZEN = dataclasses.replace(_ENTRANCE, read_gap=5.0, video_gap=5.0, write_gap=5.0, upload_gap=5.0)
-_ENTRANCE_STOPPED = dataclasses.replace(_ENTRANCE, read_gap=0.5, video_gap=0.5, write_gap=0.5)
+_ENTRANCE_FROZEN = dataclasses.replace(_ENTRANCE, gap=5.0, read_gap=5.0, video_gap=5.0, write_gap=5.0, upload_gap=5.0)
+_ENTRANCE_STOPPED = dataclasses.replace(_ENTRANCE, gap=0.5, read_gap=0.5, video_gap=0.5, write_gap=0.5)
 # What the store takes to see that a brick is gone stalls files, and nothing else.
 _BRICK = Budget(video_gap=4.0, upload_gap=4.0)
 # Nobody waits for a dead replica longer than it takes to try it and another one.
@@ -287,8 +288,13 @@ def steps(means: Mapping[str, Any]) -> Steps:
         undo = wake if means["signal"] == "STOP" else f"{start} >/dev/null"
         return Steps(("pkill", f"-{means['signal']}", "-f", brick), undo, ("pgrep", "-f", brick))
     if kind == "cut":
-        rules = _rules(means["direction"], means["peers"])
-        return Steps(("nft", rules), f"nft delete table inet {_TABLE} 2>/dev/null || true", ("nft", "--check", rules))
+        undo = "; ".join(f"nft delete table {family} {_TABLE} 2>/dev/null" for family in ("inet", "netdev"))
+        if means["peers"]:
+            rules = _between(means["direction"], means["peers"])
+            return Steps(("nft", rules), f"{undo} || true", ("nft", "--check", rules))
+        return Steps(
+            _shell(_wire(means["direction"], "")), f"{undo} || true", _shell(_wire(means["direction"], "--check "))
+        )
     if kind == "fill":
         filler = shlex.quote(f"{means['path']}/{_FILLER}")
         return Steps(
@@ -340,15 +346,30 @@ def _fill(path: str, filler: str) -> str:
     )
 
 
-def _rules(direction: str, peers: tuple[str, ...] | list[str]) -> str:
-    """One transaction for ``nft``: a table that drops before any other table sees the packet."""
+def _between(direction: str, peers: Sequence[str]) -> str:
+    """One transaction for ``nft``: a table that drops what comes from *peers*, or goes to them, before any other table
+    sees it."""
     chains = []
-    for chain, hook, side, interface in (("incoming", "input", "saddr", "iif"), ("outgoing", "output", "daddr", "oif")):
-        if direction not in ("both", hook.removesuffix("put")):
-            continue
-        if peers:
+    for chain, hook, side in (("incoming", "input", "saddr"), ("outgoing", "output", "daddr")):
+        if direction in ("both", hook.removesuffix("put")):
             drops = " ".join(f"{'ip6' if ':' in peer else 'ip'} {side} {peer} drop;" for peer in peers)
-        else:
-            drops = f"{interface} lo accept; drop;"
-        chains.append(f"chain {chain} {{ type filter hook {hook} priority -300; {drops} }}")
+            chains.append(f"chain {chain} {{ type filter hook {hook} priority -300; {drops} }}")
     return f"table inet {_TABLE} {{ {'; '.join(chains)}; }}"
+
+
+def _wire(direction: str, option: str) -> str:
+    """Everything on every interface, as where a cable is pulled: ARP too, with which a host that can't be heard would
+    hold on to an address that another one has taken over.
+
+    Source: https://wiki.nftables.org/wiki-nftables/index.php/Nftables_families (netdev)
+    """
+    chains = "".join(
+        f"chain {chain} {{ type filter hook {hook} devices = {{ $devices }} priority -300; policy drop; }}; "
+        for chain, hook, word in (("incoming", "ingress", "in"), ("outgoing", "egress", "out"))
+        if direction in ("both", word)
+    )
+    return (
+        "devices=; for path in /sys/class/net/*/; do name=$(basename $path);"
+        ' [ $name = lo ] || devices="${devices:+$devices, }$name"; done;'
+        f' nft {option}"table netdev {_TABLE} {{ {chains}}}"'
+    )

@@ -102,7 +102,8 @@ def _refusals(request: Request) -> Iterator[str]:
         ("drill_i_may_break", request.may_break),
         "drill.yml",
         "broken",
-        "A drill kills processes, cuts networks and switches hosts off, and leaves rows and files of its own in the site",
+        "A drill kills processes, cuts networks and switches hosts off, and leaves rows and files of its own in the "
+        "site",
     )
     if request.limit:
         yield (

@@ -112,8 +112,9 @@ class Losses:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A round. ``rto`` is from the fault until every operation was answered again, ``whole`` from healing until nothing
-    was degraded any more (None: not while anybody waited). ``failures`` are sentences; without any it passed."""
+    """A round. ``gap`` is the longest time without a good answer to anything, ``rto`` from the fault until everything was
+    answered again, ``whole`` from healing until nothing was degraded any more (None: not while anybody waited).
+    ``failures`` are sentences; without any it passed."""
 
     number: int
     fault: str
@@ -129,6 +130,7 @@ class Result:
     whole: float | None
     losses: Losses
     spans: tuple[Span, ...]
+    gap: float
     budget: Mapping[str, float | None]
     failures: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -155,12 +157,7 @@ def tally(
     good = [item for item in mine if item["outcome"] == "ok"]
     outcomes = Counter(item["outcome"] for item in mine)
     waits = [item["done"] - item["sent"] for item in good]
-    answered = sorted(item["done"] for item in good)
-    moments = [begun, *(at for at in answered if at < ended), ended] if mine else []
-    gap, gap_end = max(
-        ((later - sooner, later) for sooner, later in itertools.pairwise(moments) if sooner < watched),
-        default=(0.0, ended),
-    )
+    gap, gap_end = longest_gap(mine, begun, ended, watched)
     return Tally(
         operation=operation,
         ok=outcomes["ok"],
@@ -175,6 +172,18 @@ def tally(
         median=statistics.median(waits) if waits else 0.0,
         # A plain dictionary: asdict() would count the pairs of a Counter.
         details=dict(Counter(item["detail"] for item in mine if item["outcome"] != "ok")),
+    )
+
+
+def longest_gap(requests: Iterable[Data], begun: float, ended: float, watched: float = math.inf) -> tuple[float, float]:
+    """The longest time without a good answer to one of *requests*, and when it ended; those that begin after *watched*
+    don't count."""
+    asked = list(requests)
+    answered = sorted(item["done"] for item in asked if item["outcome"] == "ok")
+    moments = [begun, *(at for at in answered if at < ended), ended] if asked else []
+    return max(
+        ((later - sooner, later) for sooner, later in itertools.pairwise(moments) if sooner < watched),
+        default=(0.0, ended),
     )
 
 
@@ -237,8 +246,9 @@ def over_budget(
 ) -> Iterator[str]:
     """What was worse than *budget* allows, a sentence each. Losses have no budget.
 
-    Two requests of an operation are as far from each other as *rates* (a second) say; only what a gap is longer than
-    that counts.
+    Two requests of an operation are as far from each other as *rates* (a second) say. The last good one may have been
+    sent that long before an outage, and the next one that long after its end: a gap proves an outage that is shorter by
+    the two.
     """
     yield from lost.sentences()
     for item in tallies:
@@ -249,7 +259,7 @@ def over_budget(
         if most is not None and missed > most:
             why = ", ".join(f"{count} x {detail}" for detail, count in Counter(item.details).most_common(3))
             yield f"{title}: {missed} of {item.ok + missed} without an answer ({why}), budget {most}"
-        if (longest := budget[f"{kind}_gap"]) is not None and item.gap > longest + 1 / rates[item.operation]:
+        if (longest := budget[f"{kind}_gap"]) is not None and item.gap > longest + 2 / rates[item.operation]:
             yield f"{title}: {item.gap:.2f} s without an answer, budget {longest} s"
         if (slowest := budget["slowest"]) is not None and kind in ("read", "write") and item.slowest_since > slowest:
             yield f"{title}: an answer took {item.slowest_since:.2f} s, budget {slowest} s"
@@ -259,6 +269,13 @@ def over_budget(
         yield "redundancy was not whole again while the drill waited: see the log of status.yml"
     elif (bound := budget["whole"]) is not None and whole > bound:
         yield f"redundancy was whole {whole:.0f} s after healing, budget {bound:.0f} s"
+
+
+def silent(budget: Mapping[str, float | None], gap: float, rates: Mapping[str, float]) -> Iterator[str]:
+    """Whether nothing at all was answered for longer than *budget* allows: the finest measure of an outage, for there is
+    least time between two requests."""
+    if (longest := budget["gap"]) is not None and gap > longest + 2 / sum(rates.values()):
+        yield f"the whole site: {gap:.2f} s without an answer, budget {longest} s"
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -287,6 +304,7 @@ def judge(
     operations = [name for name in OPERATIONS if rates.get(name)]
     tallies = tuple(tally(requests, name, begun, ended, injected, watched) for name in operations)
     mine = [item for item in requests if begun <= item["sent"] < ended]
+    gap = longest_gap(mine, begun, ended, watched)[0]
     accepted = spans(samples)
     lost = losses(mine, evidence, accepted)
     whole_at = [event["at"] for event in events if event["event"] == "whole"]
@@ -313,9 +331,15 @@ def judge(
         whole=whole,
         losses=lost,
         spans=accepted,
+        gap=gap,
         budget=dict(target["budget"]),
-        failures=(*failures, *over_budget(target["budget"], tallies, whole, lost, rates)),
+        failures=(
+            *failures,
+            *silent(target["budget"], gap, rates),
+            *over_budget(target["budget"], tallies, whole, lost, rates),
+        ),
         notes=(
+            f"nothing at all was answered for {gap:.2f} s",
             *(f"{event['playbook']} took {event['seconds']:.1f} s" for event in played),
             *([f"{late} request(s) without an answer while the drill looked at the stack"] if late else []),
         ),

@@ -175,7 +175,17 @@ def _wrk(wanted: Data, url: str, *arguments: str) -> tuple[str, ...]:
 def _pgbench(wanted: Data, port: int, *options: str, environment: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Source: https://www.postgresql.org/docs/current/pgbench.html"""
     clients = wanted["clients"]
-    argv = ("runuser", "-u", "postgres", "--", "env", *environment, "pgbench", "--no-vacuum", "--protocol=prepared")
+    argv: tuple[str, ...] = (
+        "runuser",
+        "-u",
+        "postgres",
+        "--",
+        "env",
+        *environment,
+        "pgbench",
+        "--no-vacuum",
+        "--protocol=prepared",
+    )
     argv += ("--client", str(clients), "--jobs", str(min(2, clients)), "--time", str(wanted["seconds"]), *options)
     return (*argv, "--host", "/var/run/postgresql", "--port", str(port), DATABASE)
 

@@ -11,8 +11,8 @@ version_added: 0.1.0
 short_description: What a load test compares a host's own services with
 description:
   - With O(state=present) and O(nginx), a bare NGINX serves a file from this host's disk and from the store.
-  - With O(state=present) and O(scale), an instance of PostgreSQL with the settings that Debian ships runs beside the one
-    at O(port), and both have a database for C(pgbench)..
+  - With O(state=present) and O(scale), an instance of PostgreSQL with the settings that Debian ships runs beside
+    the one at O(port), and both have a database for C(pgbench).
   - With O(state=absent), removes all of it, and the folder of the load test.
 options:
   state:

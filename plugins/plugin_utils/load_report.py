@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, The renfo.redundancy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report of a load test: ``report.json``, ``report.md``, and one page for people, ``index.html``, with a picture for
+"""The report of a load test: ``report.json``, ``report.md``, and one page for people, ``index.html``, with a picture of
 each comparison and nothing to load from elsewhere."""
 
 from __future__ import annotations

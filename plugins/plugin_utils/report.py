@@ -13,16 +13,18 @@ from typing import Any
 
 try:
     import jinja2
-    import junitparser as junitparser
+    import junitparser
     import matplotlib
-    from matplotlib.figure import Figure as Figure
-    from matplotlib.ticker import FuncFormatter as FuncFormatter
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 except ImportError as error:  # said by the action: the collection's other parts are loaded without them
     MISSING: str | None = str(error.name)
     jinja2 = junitparser = Figure = FuncFormatter = None  # type: ignore[assignment,misc,unused-ignore]
 else:
     MISSING = None
     matplotlib.rcParams.update({"font.size": 8, "font.family": "DejaVu Sans", "axes.spines.top": False})
+
+__all__ = ["MISSING", "Figure", "FuncFormatter", "how_to_install", "junitparser", "machine", "render"]
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "playbooks" / "templates"
 

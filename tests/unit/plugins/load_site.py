@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from drill_site import STATUS as STATUS
-
 TOPOLOGY: dict[str, Any] = {
     "hosts": {"lb1": {"address": "10.0.0.11"}, "lb2": {"address": "fd00::12"}, "ops1": {"address": "10.0.0.41"}},
     "settings": {"pg_port": 5432},

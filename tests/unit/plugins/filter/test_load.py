@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from ansible_collections.renfo.redundancy.plugins.filter.load import FilterModule
-from load_site import STATUS, TOPOLOGY, WANTED
+from drill_site import STATUS
+from load_site import TOPOLOGY, WANTED
 
 FILTERS = FilterModule().filters()
 HOSTVARS = {name: {"inventory_dir": "/x/lab"} for name in TOPOLOGY["hosts"]}

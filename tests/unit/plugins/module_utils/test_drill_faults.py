@@ -64,19 +64,24 @@ def test_what_a_host_runs(means: dict[str, Any], inject: tuple[str, ...], undo: 
 
 
 def rules(direction: str, peers: list[str]) -> str:
-    return steps({"kind": "cut", "direction": direction, "peers": peers}).inject[1]
+    return steps({"kind": "cut", "direction": direction, "peers": peers}).inject[-1]
 
 
-def test_a_cut_host_hears_nothing_and_is_not_heard() -> None:
-    assert rules("both", []) == (
-        "table inet renfo_drill { chain incoming { type filter hook input priority -300; iif lo accept; drop; }; "
-        "chain outgoing { type filter hook output priority -300; oif lo accept; drop; }; }"
+@pytest.mark.parametrize(
+    ("direction", "hooks"), [("both", {"ingress", "egress"}), ("out", {"egress"}), ("in", {"ingress"})]
+)
+def test_a_cut_host_hears_nothing_or_is_not_heard(direction: str, hooks: set[str], tmp_path: Path) -> None:
+    """With an `nft` that says what it is told."""
+    (tmp_path / "nft").write_text('#!/bin/sh\necho "$*"\n')
+    (tmp_path / "nft").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", rules(direction, [])], capture_output=True, text=True, check=True, env={"PATH": path}
     )
-
-
-def test_a_mute_host_still_hears() -> None:
-    assert "hook output" in rules("out", [])
-    assert "hook input" not in rules("out", [])
+    assert {word for word in ("ingress", "egress") if f"hook {word} devices" in done.stdout} == hooks
+    others = {path.name for path in Path("/sys/class/net").iterdir() if path.is_dir()} - {"lo"}
+    named = done.stdout.split("devices = { ")[1].split(" }")[0]
+    assert set(named.split(", ")) == others
 
 
 def test_a_cut_between_two_tiers_leaves_the_rest_alone() -> None:
@@ -90,7 +95,7 @@ def test_who_is_not_there_is_not_broken() -> None:
     """`systemctl kill` with a pattern that matches nothing is content."""
     check = steps({"kind": "freeze", "unit": "nothing@*.service"}).check
     assert subprocess.run(check, check=False, capture_output=True).returncode != 0
-    assert steps({"kind": "cut", "direction": "in", "peers": []}).check[:2] == ("nft", "--check")
+    assert steps({"kind": "cut", "direction": "in", "peers": []}).check[-1].count("nft --check") == 1
 
 
 def test_a_disk_is_filled_to_the_last_block_and_emptied_again(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_every_fault_once() -> None:
     [
         ({"faults": ("app_kil",)}, "drill_faults names 'app_kil', expected of: app_kill, "),
         ({"budgets": {"nobody": {}}}, "drill_budgets names 'nobody', expected of: app_kill, "),
-        ({"budgets": {"app_kill": {"gap": 1}}}, "drill_budgets has 'gap' for app_kill, expected of: failed_reads, "),
+        ({"budgets": {"app_kill": {"gaps": 1}}}, "drill_budgets has 'gaps' for app_kill, expected of: failed_reads, "),
         (
             {"budgets": {"app_kill": {"read_gap": "1 s"}}},
             "drill_budgets has read_gap '1 s' for app_kill, expected a number",

@@ -19,6 +19,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict imp
     losses,
     over_budget,
     rto,
+    silent,
     spans,
     tally,
     two_primaries,
@@ -178,8 +179,8 @@ def test_one_that_wakes_up_and_accepts_a_single_write_is_found() -> None:
     [
         ({"failed_reads": 0}, "page: 20 of 100 without an answer (20 x status 503), budget 0"),
         ({"failed_reads": 20}, ""),
-        ({"read_gap": 1.9}, "page: 2.10 s without an answer, budget 1.9 s"),
-        ({"read_gap": 2.05}, ""),
+        ({"read_gap": 1.85}, "page: 2.10 s without an answer, budget 1.85 s"),
+        ({"read_gap": 1.95}, ""),
         ({"write_gap": 0.0}, ""),
         ({"slowest": 0.005}, "page: an answer took 0.01 s, budget 0.005 s"),
     ],
@@ -205,6 +206,14 @@ def test_unknown_writes_are_writes_without_an_answer() -> None:
 def test_wrong_bytes_have_no_budget() -> None:
     wrong = tally([{**sent("video", 1.0, outcome="failed"), "detail": "wrong bytes"}], "video", 0.0, 2.0)
     assert list(over_budget(FREE, [wrong], 1.0, NO_LOSS, FAST)) == ["video: 1 answer(s) with wrong bytes"]
+
+
+def test_a_site_that_says_nothing_at_all() -> None:
+    # Ten and ten requests a second: at least a twentieth of a second lies between two of them.
+    rates = {"page": 10.0, "write": 10.0}
+    assert list(silent({"gap": 1.0}, 1.2, rates)) == ["the whole site: 1.20 s without an answer, budget 1.0 s"]
+    assert not list(silent({"gap": 1.0}, 1.05, rates))
+    assert not list(silent({"gap": None}, 9.0, rates))
 
 
 def test_redundancy_has_to_come_back() -> None:

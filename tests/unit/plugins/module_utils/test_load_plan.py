@@ -14,7 +14,8 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.load_plan import 
     measures,
     refusals,
 )
-from load_site import STATUS, TOPOLOGY, WANTED
+from drill_site import STATUS
+from load_site import TOPOLOGY, WANTED
 
 URL = "https://10.0.0.100"
 

@@ -89,7 +89,7 @@ def test_the_stock_instance_is_of_the_same_version_and_nobody_elses(tmp_path: Pa
 
 
 def test_what_fails_is_said(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="pg_createcluster .* ended with 1: Error: cluster configuration already"):
+    with pytest.raises(StageError, match=r"pg_createcluster .* ended with 1: Error: cluster configuration already"):
         Stage(Host("17 main 5432 x\n17 renfo_load 5999 x\n"), tmp_path).databases(5432, 1)
     with pytest.raises(StageError, match="no instance of PostgreSQL at port 5433"):
         Stage(Host(), tmp_path).databases(5433, 1)
