@@ -112,8 +112,8 @@ class Losses:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A round. ``gap`` is the longest time without a good answer to anything, ``rto`` from the fault until everything was
-    answered again, ``whole`` from healing until nothing was degraded any more (None: not while anybody waited).
+    """A round. ``gap`` is the longest time without a good answer to anything, ``rto`` from the fault until all was answered
+    again, ``whole`` from healing until nothing was degraded any more (None: not while anybody waited).
     ``failures`` are sentences; without any it passed."""
 
     number: int
@@ -272,8 +272,8 @@ def over_budget(
 
 
 def silent(budget: Mapping[str, float | None], gap: float, rates: Mapping[str, float]) -> Iterator[str]:
-    """Whether nothing at all was answered for longer than *budget* allows: the finest measure of an outage, for there is
-    least time between two requests."""
+    """Whether nothing at all was answered for longer than *budget* allows: the finest measure, for there is least time
+    between two requests."""
     if (longest := budget["gap"]) is not None and gap > longest + 2 / sum(rates.values()):
         yield f"the whole site: {gap:.2f} s without an answer, budget {longest} s"
 

@@ -167,27 +167,18 @@ def _reads(topology: Data, status: Data, wanted: Data) -> Iterator[Measure]:
 def _wrk(wanted: Data, url: str, *arguments: str) -> tuple[str, ...]:
     """Source: https://github.com/wg/wrk/blob/master/README.md"""
     connections = wanted["connections"]
-    argv = ("wrk", "--threads", str(min(2, connections)), "--connections", str(connections))
-    argv += ("--duration", f"{wanted['seconds']}s", "--timeout", "30s", "--script", f"{FOLDER}/wrk.lua", url)
-    return (*argv, "--", *arguments) if arguments else argv
+    size = ("--threads", str(min(2, connections)), "--connections", str(connections))
+    how = ("--duration", f"{wanted['seconds']}s", "--timeout", "30s", "--script", f"{FOLDER}/wrk.lua")
+    return ("wrk", *size, *how, url, *(("--", *arguments) if arguments else ()))
 
 
 def _pgbench(wanted: Data, port: int, *options: str, environment: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Source: https://www.postgresql.org/docs/current/pgbench.html"""
     clients = wanted["clients"]
-    argv: tuple[str, ...] = (
-        "runuser",
-        "-u",
-        "postgres",
-        "--",
-        "env",
-        *environment,
-        "pgbench",
-        "--no-vacuum",
-        "--protocol=prepared",
-    )
-    argv += ("--client", str(clients), "--jobs", str(min(2, clients)), "--time", str(wanted["seconds"]), *options)
-    return (*argv, "--host", "/var/run/postgresql", "--port", str(port), DATABASE)
+    size = ("--client", str(clients), "--jobs", str(min(2, clients)), "--time", str(wanted["seconds"]))
+    where = ("--host", "/var/run/postgresql", "--port", str(port), DATABASE)
+    as_postgres = ("runuser", "-u", "postgres", "--", "env", *environment)
+    return (*as_postgres, "pgbench", "--no-vacuum", "--protocol=prepared", *size, *options, *where)
 
 
 def _bracketed(address: str) -> str:
