@@ -1,6 +1,6 @@
 # Everything there is to learn. Each target installs what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo drill test lint unit rounds bench clean
+.PHONY: help demo drill load measured test lint unit rounds bench clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -10,6 +10,12 @@ demo: ## Build the lab and converge the whole stack on it
 
 drill: ## Break the demo lab on purpose, each fault once; FAULT=app_kill: that one
 	@lab/drill.sh
+
+load: ## Measure what the demo lab gives under load
+	@lab/load.sh
+
+measured: ## Write docs/measured.md from the last drill and the last load test
+	@lab/measured.sh
 
 test: ## Lint, unit tests, then every scenario on a lab of its own
 	@tests/run.sh

@@ -112,8 +112,8 @@ class Losses:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A round. ``gap`` is the longest time without a good answer to anything, ``rto`` from the fault until all was answered
-    again, ``whole`` from healing until nothing was degraded any more (None: not while anybody waited).
+    """A round. ``gap`` is the longest time without a good answer to anything, ``rto`` from the fault until all was
+    answered again, ``whole`` from healing until nothing was degraded any more (None: not while anybody waited).
     ``failures`` are sentences; without any it passed."""
 
     number: int

@@ -89,6 +89,8 @@ class Pool:
 
     `attempt_timeout` bounds one try once it is connected (connecting is bounded by
     `connect_timeout` in the URL, per host), `wait_timeout` the wait for a free connection.
+    A connection is given up after about `max_age`; one for reads whose server is not, or no longer, a standby
+    after `max_age_elsewhere`.
     All times are seconds.
     """
 
@@ -103,6 +105,7 @@ class Pool:
         wait_timeout: float = 5.0,
         statement_timeout: float = 10.0,
         max_age: float = 300.0,
+        max_age_elsewhere: float = 10.0,
         max_waiting_when_failing: int | None = None,
     ) -> None:
         options = [
@@ -116,6 +119,7 @@ class Pool:
         self._attempt_timeout = attempt_timeout
         self._wait_timeout = wait_timeout
         self._max_age = max_age
+        self._max_age_elsewhere = max_age_elsewhere
         self._max_waiting_when_failing = max_waiting_when_failing
         self._slots = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
@@ -279,6 +283,10 @@ class Pool:
             if link.cut:
                 self._abandoned.append(link.name)
             elif whole and not self._closed.is_set():
+                if self._read_only and link.conn.info.parameter_status("in_hot_standby") == "off":
+                    # Promoted since, or no standby was there: soon look for one again, or reads would go down with
+                    # the next primary too.
+                    link.expires = min(link.expires, time.monotonic() + self._max_age_elsewhere)
                 self._idle.append(link)
                 return
         _close(link)

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import psycopg2
 import pytest
@@ -70,6 +71,22 @@ def test_reads_go_to_the_standby_and_writes_follow_the_primary(
     assert post(app, "after").status_code == 201
     keys = [row["key"] for row in client.get("/sessions?consistent=1").json["sessions"]]
     assert keys == ["before", "after"]
+
+
+def test_reads_leave_a_server_that_is_no_standby_any_more(servers: Servers) -> None:
+    one = servers.primary("pg1")
+    two, three = servers.standby_of(one, "pg2"), servers.standby_of(one, "pg3")
+    pool = Pool(url(two, three, wants="prefer-standby"), name="r", size=1, read_only=True, max_age_elsewhere=1.0)
+
+    def where(cursor: Any) -> int:
+        cursor.execute("SHOW port")
+        return int(cursor.fetchone()[0])
+
+    assert pool.run(where) == two.port
+    two.promote()
+    assert pool.run(where) == two.port  # which tells the pool
+    wait_for(lambda: pool.run(where) == three.port, 5)
+    pool.close()
 
 
 def test_a_video_is_served_before_the_standby_knows_it(make_app: Callable[..., Flask], servers: Servers) -> None:

@@ -266,7 +266,11 @@ def test_a_round() -> None:
     assert result["whole"] == 2.5
     assert result["rto"] == pytest.approx(2.01)
     assert [item["operation"] for item in result["tallies"]] == ["page", "write"]
-    assert result["notes"] == ("failover.yml took 1.5 s",)
+    assert result["gap"] == pytest.approx(0.1)
+    assert result["notes"] == (
+        "nothing at all was answered for 0.10 s",
+        "failover.yml took 1.5 s",
+    )
     assert result["passed"]
     assert line(result).startswith("ok     app_kill")
     assert "writes 2.1 s" in line(result)
