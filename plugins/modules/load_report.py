@@ -55,7 +55,7 @@ RETURN = r"""
 page:
   description: The page for people.
   returned: with O(state=ended)
-  type: path
+  type: str
 text:
   description: The figures as lines for a terminal.
   returned: with O(state=ended)
