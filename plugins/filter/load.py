@@ -10,7 +10,7 @@ author: The renfo.redundancy authors (@renfo)
 version_added: 0.1.0
 short_description: Decide what a load test measures, and where
 description:
-  - The filter C(load_plan) says from where and how a load test is run, or refuses it.
+  - The filter C(load_plan) says from where and how a load test is run, or refuses it; C(load_text) says that in words.
   - The filter C(load_aim) takes the topology, the status of the stack, that plan, the URL of the site, the path of a
     video there, and where the application redirects NGINX for it (below a prefix), and gives what a round measures.
   - The filter C(load_bare_host) says on which host the bare NGINX runs.
@@ -46,7 +46,10 @@ seealso:
 EXAMPLES = r"""
 - name: Decide
   renfo.redundancy.decide:
-    plan: "{{ topology | renfo.redundancy.load_plan(hostvars, load_wanted, may_load=loadtest_i_may_load) }}"
+    plan: "{{ load_planned }}"
+    text: "{{ load_planned | renfo.redundancy.load_text }}"
+  vars:
+    load_planned: "{{ topology | renfo.redundancy.load_plan(hostvars, load_wanted, may_load=loadtest_i_may_load) }}"
 """
 
 RETURN = r"""
@@ -86,6 +89,17 @@ def plan(
     }
 
 
+def text(plan: Data) -> str:
+    """What is going to happen, for a terminal."""
+    if plan["refusals"]:
+        return "Nothing was loaded."
+    wanted = plan["wanted"]
+    return (
+        f"{wanted['rounds']} round(s) in which everything is measured for {wanted['seconds']} s each. HTTP is asked from "
+        f"{plan['generator']}; the application is stopped on some hosts in between."
+    )
+
+
 def aim(topology: Data, status: Data, plan: Data, url: str, video: str, redirect: str, prefix: str) -> dict[str, Any]:
     """What is measured, and where the bare NGINX finds the video."""
     stored = redirect.removeprefix(prefix) if redirect.startswith(prefix) else ""
@@ -100,4 +114,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Names of the filters and what they call."""
-        return {"load_plan": plan, "load_aim": aim, "load_bare_host": bare_host}
+        return {"load_plan": plan, "load_text": text, "load_aim": aim, "load_bare_host": bare_host}
