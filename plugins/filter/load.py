@@ -95,8 +95,8 @@ def text(plan: Data) -> str:
         return "Nothing was loaded."
     wanted = plan["wanted"]
     return (
-        f"{wanted['rounds']} round(s) in which everything is measured for {wanted['seconds']} s each. HTTP is asked from "
-        f"{plan['generator']}; the application is stopped on some hosts in between."
+        f"{wanted['rounds']} round(s) in which everything is measured for {wanted['seconds']} s each. HTTP is asked "
+        f"from {plan['generator']}; the application is stopped on some hosts in between."
     )
 
 
