@@ -80,7 +80,7 @@ def median(rounds: Sequence[Data]) -> dict[str, Any]:
     throughputs = [run["throughput"] for run in rounds if run["throughput"] is not None]
     return {
         "rate": statistics.median(rates),
-        "spread": max(rates) / min(rates) if min(rates) else None,
+        "spread": max(rates) / min(rates) if len(rates) > 1 and min(rates) else None,
         "throughput": statistics.median(throughputs) if throughputs else None,
         "latency": {name: statistics.median(run["latency"][name] for run in rounds) for name in rounds[0]["latency"]},
         "errors": sum(run["errors"] for run in rounds),

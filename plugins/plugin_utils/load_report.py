@@ -165,7 +165,7 @@ def picture(chart: Data) -> bytes:
         values = [row["latency"][name] for row in rows]
         latencies.barh(offsets, values, height=height * 0.9, color=COLOURS[turn], label=label)
     latencies.set_xlabel("latency, ms")
-    latencies.legend(frameon=False)
+    latencies.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1.05))
     for axis in (rates, latencies):
         axis.spines.right.set_visible(False)
         axis.grid(axis="x", color="#eeeeee")

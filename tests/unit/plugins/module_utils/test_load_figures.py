@@ -70,4 +70,5 @@ def test_the_middle_round_counts() -> None:
 
 
 def test_nothing_at_all_has_no_spread() -> None:
-    assert median([run(0.0, errors=5)])["spread"] is None
+    assert median([run(0.0), run(0.0, errors=5)])["spread"] is None
+    assert median([run(9.0)])["spread"] is None
