@@ -103,6 +103,8 @@ def measures(
     pgbench and ``upload_bytes``, and ``paths`` of the application. The site is at *url*, and has a video at the path
     *video*, whose file is *stored* below the store's directory (empty: nobody knows where).
     """
+    # The address is asked; the application may look at the name.
+    wanted = {**wanted, "host": topology["settings"]["site_name"]}
     upload = _wrk(wanted, url + wanted["paths"]["videos"], "upload", str(wanted["upload_bytes"]))
     found = [
         *_pages(topology, generator, wanted, url),
@@ -169,7 +171,7 @@ def _wrk(wanted: Data, url: str, *arguments: str) -> tuple[str, ...]:
     connections = wanted["connections"]
     size = ("--threads", str(min(2, connections)), "--connections", str(connections))
     how = ("--duration", f"{wanted['seconds']}s", "--timeout", "30s", "--script", f"{FOLDER}/wrk.lua")
-    return ("wrk", *size, *how, url, *(("--", *arguments) if arguments else ()))
+    return ("wrk", *size, *how, "--header", f"Host: {wanted['host']}", url, *(("--", *arguments) if arguments else ()))
 
 
 def _pgbench(wanted: Data, port: int, *options: str, environment: tuple[str, ...] = ()) -> tuple[str, ...]:

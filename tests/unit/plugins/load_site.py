@@ -9,7 +9,7 @@ from typing import Any
 
 TOPOLOGY: dict[str, Any] = {
     "hosts": {"lb1": {"address": "10.0.0.11"}, "lb2": {"address": "fd00::12"}, "ops1": {"address": "10.0.0.41"}},
-    "settings": {"pg_port": 5432},
+    "settings": {"pg_port": 5432, "site_name": "renfo.example"},
     "members": [{"name": f"pg{n}"} for n in (1, 2, 3)],
     "cluster": {"synchronous": "any_1"},
     "replicas": [{"address": "10.0.0.21", "port": 8000}],

@@ -74,6 +74,11 @@ def test_a_video_that_nobody_finds_in_the_store_is_only_asked_of_the_site() -> N
     assert [item["name"] for item in found if "video" in item["charts"]] == ["video_site"]
 
 
+def test_an_application_that_looks_at_the_name_sees_its_own() -> None:
+    for name in ("direct", "hosts_3", "video_site", "upload"):
+        assert "Host: renfo.example" in planned()[name]["argv"]
+
+
 def test_uploads_tell_the_script_their_size() -> None:
     assert planned()["upload"]["argv"][-4:] == (f"{URL}/videos", "--", "upload", "102400")
 
