@@ -70,6 +70,24 @@ def test_reads_are_spread_over_the_standbys(lab: Lab) -> None:
     assert lab.request("GET", "/sessions?consistent=1").json()["server"]["name"] == "pg1"
 
 
+def test_that_a_video_is_out_of_reach_is_not_remembered(lab: Lab) -> None:
+    """Its file may be kept for a day; that the store didn't give it must not be."""
+    files = {"file": ("gone.mp4", b"gone", "video/mp4")}
+    path = f"/videos/{lab.request('POST', '/videos', files=files, data={'title': 'Gone'}).json()['id']}/file"
+    there = lab.request("GET", path)
+    assert (there.status_code, there.headers["Cache-Control"]) == (200, "private, max-age=86400, immutable")
+    host = lab.app_hosts[0]
+    stored = lab.replica(host, path).headers["X-Accel-Redirect"].removeprefix("/_media/")
+    lab.run(host, f"mv /srv/media/{stored} /srv/media/{stored}.away")
+    try:
+        gone = lab.request("GET", path)
+    finally:
+        lab.run(host, f"mv /srv/media/{stored}.away /srv/media/{stored}")
+    assert gone.status_code == 404
+    assert "no-store" in gone.headers["Cache-Control"]
+    assert lab.request("GET", path).content == b"gone"
+
+
 def test_a_video_uploaded_through_one_replica_is_the_same_through_all(lab: Lab) -> None:
     content = os.urandom(5_000_000)
     answer = lab.request(
