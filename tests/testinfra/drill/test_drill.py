@@ -17,7 +17,7 @@ from tests.support.lab import Lab
 MINE = {"drill_i_may_break": "lab"}
 #: Seconds are for `make drill`: what a machine that does ten things at once takes is no defect.
 PATIENT = {"gap": None, "read_gap": None, "video_gap": None, "write_gap": None, "upload_gap": None, "slowest": None}
-TIERS = ["app_stop", "app_cut", "lb_off", "standby_off", "brick_kill", "primary_off"]
+TIERS = ["app_stop", "lb_off", "standby_off", "brick_kill", "primary_off"]
 
 
 def clients() -> str:
