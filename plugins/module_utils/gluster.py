@@ -108,7 +108,10 @@ def parse_bricks(status_xml: str, heal_xml: str) -> tuple[Brick, ...]:
         path = _text(node, "path")
         if path.startswith("/"):
             name = f"{_text(node, 'hostname')}:{path}"
-            bricks.append(Brick(name, _text(node, "status") == "1", waiting.get(name)))
+            # When servers boot at one time, glusterd may lose the port of a brick whose process runs: who is connected
+            # stays so, and nobody else finds it.
+            online = _text(node, "status") == "1" and _text(node, "port") != "N/A"
+            bricks.append(Brick(name, online, waiting.get(name)))
     return tuple(bricks)
 
 

@@ -74,6 +74,12 @@ def test_bricks_and_what_they_have_to_heal() -> None:
     )
 
 
+def test_a_brick_whose_port_nobody_knows_is_not_there() -> None:
+    """As found after servers had booted at one time: its process runs, and no new client finds it."""
+    status = gluster_says.volume_status([(SERVERS[0], BRICK, True)]).replace("60573", "N/A")
+    assert parse_bricks(status, "") == (Brick(BRICKS[0], online=False, to_heal=None),)
+
+
 def test_bricks_without_an_answer_on_healing() -> None:
     status = gluster_says.volume_status([(SERVERS[0], BRICK, True)])
     assert parse_bricks(status, "") == (Brick(BRICKS[0], online=True, to_heal=None),)
