@@ -106,6 +106,8 @@ _REPLICA_HOST = dataclasses.replace(_BRICK, failed_writes=None, slowest=2.5)
 _POWER_CUT = dataclasses.replace(UNBOUNDED, whole=240.0)
 # Reads go on. Writes stop until somebody else is the primary, or the server is back.
 _PRIMARY_CRASH = Budget(failed_writes=None, write_gap=10.0, upload_gap=10.0)
+# Who had asked it waits until it counts as lost; a video begins with a look into the database too.
+_STANDBY_SILENT = Budget(read_gap=4.0, video_gap=4.0)
 # A server without room for its log stops, and starts again when there is some.
 _DISK_FULL = Budget(failed_writes=None, write_gap=30.0, upload_gap=30.0)
 _PRIMARY_LOST = Budget(failed_writes=None, write_gap=15.0, upload_gap=15.0)
@@ -211,10 +213,10 @@ CATALOGUE: dict[str, Fault] = {
             "server frozen",
             "standby",
             _freeze("postgresql@*-main.service"),
-            budget=Budget(read_gap=4.0),
+            budget=_STANDBY_SILENT,
         ),
-        Fault("standby_off", "host switched off", "standby", _POWER, budget=Budget(read_gap=4.0)),
-        Fault("standby_cut", "host cut off, both ways", "standby", _cut(), blind=True, budget=Budget(read_gap=4.0)),
+        Fault("standby_off", "host switched off", "standby", _POWER, budget=_STANDBY_SILENT),
+        Fault("standby_cut", "host cut off, both ways", "standby", _cut(), blind=True, budget=_STANDBY_SILENT),
         Fault("storage_daemon_kill", "storage daemon killed (-9)", "storage", _kill("glusterd.service", "main")),
         Fault("brick_kill", "brick killed (-9)", "storage", _brick("KILL"), budget=_BRICK),
         Fault("brick_freeze", "brick frozen", "storage", _brick("STOP"), budget=_BRICK),

@@ -452,8 +452,8 @@ class _Stack:
             if missed:
                 problems.append(
                     f"the copy of the store on {name} is offline as {_and(missed)} {_see(missed)} it: run 'gluster "
-                    f"volume start {volume} force' on {name}, and see that the storage hosts reach each other; if neither "
-                    "helps, run 'systemctl restart glusterd' there"
+                    f"volume start {volume} force' on {name}, and see that the storage hosts reach each other; if "
+                    "neither helps, run 'systemctl restart glusterd' there"
                 )
         if to_heal:
             problems.append(
