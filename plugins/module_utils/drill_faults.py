@@ -143,7 +143,14 @@ CATALOGUE: dict[str, Fault] = {
         Fault("app_off", "host switched off", "app", _POWER, budget=_REPLICA_HOST),
         Fault("app_cut", "host cut off, both ways", "app", _cut(), blind=True, budget=_REPLICA_HOST),
         Fault("app_mute", "host hears and isn't heard", "app", _cut("out"), blind=True, budget=_REPLICA_HOST),
-        Fault("app_primary_cut", "cut from the database's primary", "app", _cut(between="primary")),
+        Fault(
+            "app_primary_cut",
+            "cut from the database's primary",
+            "app",
+            _cut(between="primary"),
+            # It says no to writes it can't do once enough of them wait, and a write is not sent to another replica.
+            budget=Budget(failed_writes=5),
+        ),
         Fault("lb_kill", "NGINX killed (-9)", "lb", _kill("nginx.service"), budget=_ENTRANCE),
         Fault("lb_stop", "NGINX stopped", "lb", _stop("nginx.service"), budget=_ENTRANCE_STOPPED),
         Fault("lb_freeze", "NGINX frozen", "lb", _freeze("nginx.service"), budget=_ENTRANCE_FROZEN),
