@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.drill_plan import inventory_refusals
+from ansible_collections.renfo.redundancy.plugins.module_utils.topology import bracketed
 
 Data = Mapping[str, Any]
 
@@ -125,7 +126,7 @@ def bare_host(topology: Data, status: Data) -> str:
 def replica_url(topology: Data) -> str:
     """Where the first replica is asked directly."""
     first = topology["replicas"][0]
-    return f"http://{_bracketed(first['address'])}:{first['port']}"
+    return f"http://{bracketed(first['address'])}:{first['port']}"
 
 
 def _pages(topology: Data, generator: str, wanted: Data, url: str) -> Iterator[Measure]:
@@ -144,7 +145,7 @@ def _bare_videos(host: Data, generator: str, wanted: Data, stored: str) -> Itera
             ("video_disk", "bare NGINX, disk", "disk/video"),
             ("video_store", "bare NGINX, store", f"store/{stored}"),
         ):
-            address = f"http://{_bracketed(host['address'])}:{BARE_PORT}/{path}"
+            address = f"http://{bracketed(host['address'])}:{BARE_PORT}/{path}"
             yield Measure(name, {"video": title}, (generator,), _wrk(wanted, address))
 
 
@@ -181,7 +182,3 @@ def _pgbench(wanted: Data, port: int, *options: str, environment: tuple[str, ...
     where = ("--host", "/var/run/postgresql", "--port", str(port), DATABASE)
     as_postgres = ("runuser", "-u", "postgres", "--", "env", *environment)
     return (*as_postgres, "pgbench", "--no-vacuum", "--protocol=prepared", *size, *options, *where)
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

@@ -73,21 +73,19 @@ class Stage:
             if self._run(("systemctl", "is-active", "--quiet", unit))[0] == 0:
                 self._do("systemctl", "stop", unit)
                 found = True
-        for version, name, _port in self._clusters():
+        for version, name, at in self._clusters():
             if name == DATABASE:
                 self._do("pg_dropcluster", "--stop", version, name)
                 found = True
-        if self._writable(port) and self._there(port):
-            self._do(*_client("dropdb", port), "--force", DATABASE)
-            found = True
+            elif at == port and self._writable(port) and self._there(port):
+                self._do(*_client("dropdb", port), "--force", DATABASE)
+                found = True
         if self._folder.exists():
             shutil.rmtree(self._folder)
             found = True
         return found
 
     def _writable(self, port: int) -> bool:
-        if not any(int(found) == port for _version, _name, found in self._clusters()):
-            return False
         return self._ask(port, "SELECT pg_is_in_recovery()") == "f"
 
     def _there(self, port: int) -> bool:
@@ -98,16 +96,16 @@ class Stage:
 
     def _version(self, port: int) -> str:
         for version, _name, found in self._clusters():
-            if int(found) == port:
+            if found == port:
                 return version
         raise StageError(f"found no instance of PostgreSQL at port {port}")
 
-    def _clusters(self) -> Iterator[tuple[str, str, str]]:
+    def _clusters(self) -> Iterator[tuple[str, str, int]]:
         """Version, name and port of each instance. None where PostgreSQL isn't installed."""
         if self._run(("sh", "-c", "command -v pg_lsclusters"))[0] == 0:
             for line in self._do("pg_lsclusters", "--no-header").splitlines():
                 version, name, port = line.split()[:3]
-                yield version, name, port
+                yield version, name, int(port)
 
     def _service(self, unit: str, command: Sequence[str], *options: str) -> None:
         """Start *command* as a unit that leaves nothing when it ends."""

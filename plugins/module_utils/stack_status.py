@@ -13,6 +13,8 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.renfo.redundancy.plugins.module_utils.topology import bracketed
+
 #: A certificate with fewer days left is a problem: ``site.yml`` renews its own nine days earlier.
 CERTIFICATE_DAYS = 21
 #: A store with less free space than this share is worth a note.
@@ -262,7 +264,7 @@ def stack_status(
     )
     first = topology["load_balancers"][0]["address"] if topology["load_balancers"] else settings["site_name"]
     return Status(
-        address=f"https://{_bracketed(settings['site_vip'] or first)}/",
+        address=f"https://{bracketed(settings['site_vip'] or first)}/",
         site_name=settings["site_name"],
         vip=settings["site_vip"],
         vip_holders=holders,
@@ -751,11 +753,7 @@ def _app_unit(names: Names, index: int) -> str:
 
 
 def _netloc(replica: Data) -> str:
-    return f"{_bracketed(replica['address'])}:{replica['port']}"
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
+    return f"{bracketed(replica['address'])}:{replica['port']}"
 
 
 def _release(directory: str | None) -> str | None:

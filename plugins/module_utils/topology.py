@@ -239,6 +239,11 @@ def is_address(text: str) -> bool:
     return True
 
 
+def bracketed(address: str) -> str:
+    """*address* as a URL wants it: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
 def host_network(address: str) -> str:
     """The network of exactly one host: ``/32``, or ``/128`` for IPv6."""
     return str(ipaddress.ip_network(address))

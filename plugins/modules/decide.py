@@ -24,16 +24,10 @@ options:
     description: The plan in words.
     type: str
     required: true
+extends_documentation_fragment: renfo.redundancy.controller
 attributes:
   check_mode:
     description: Decides in check mode too.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Any.
-    platforms: posix
     support: full
 seealso:
   - module: renfo.redundancy.show

@@ -45,17 +45,11 @@ options:
       - What is to stand at the head of the report. Keys are C(inventory), C(site), C(seed).
       - With C(rounds), the number of rounds that were planned, a drill that broke off has not passed.
     type: dict
+extends_documentation_fragment: renfo.redundancy.controller
 attributes:
   check_mode:
     description: Nothing is broken in check mode.
     support: none
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Any.
-    platforms: posix
-    support: full
 seealso:
   - module: renfo.redundancy.drill_fault
   - module: renfo.redundancy.drill_witness

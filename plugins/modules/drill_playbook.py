@@ -38,17 +38,11 @@ options:
     type: str
     choices: [playbook, whole]
     default: playbook
+extends_documentation_fragment: renfo.redundancy.controller
 attributes:
   check_mode:
     description: The playbook runs in check mode too.
     support: none
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Any.
-    platforms: posix
-    support: full
 """
 
 EXAMPLES = r"""

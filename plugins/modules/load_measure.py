@@ -10,11 +10,11 @@ author: The renfo.redundancy authors (@renfo)
 version_added: 0.1.0
 short_description: Run a load tool on a host, and read its figures
 description:
-  - Runs C(wrk) (with the script C(wrk.lua) of this collection) or C(pgbench), as the filter C(load_measures) gives it.
+  - Runs C(wrk) (with the script C(wrk.lua) of this collection) or C(pgbench), as the filter C(load_aim) gives it.
   - The figures are appended to the file C(measures.jsonl) in O(report) on the controller.
 options:
   measure:
-    description: What is measured, as the filter C(load_measures) gives it.
+    description: What is measured, as the filter C(load_aim) gives it.
     type: dict
     required: true
   round:
@@ -25,16 +25,10 @@ options:
     description: Folder of the report on the controller.
     type: path
     required: true
+extends_documentation_fragment: renfo.redundancy.controller
 attributes:
   check_mode:
     description: Nothing is loaded in check mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Any.
-    platforms: posix
     support: full
 """
 

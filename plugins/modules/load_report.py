@@ -29,17 +29,11 @@ options:
       - What is to stand at the head of the report.
       - Keys are C(inventory), C(site), C(generator), and C(wanted), what the load test was told.
     type: dict
+extends_documentation_fragment: renfo.redundancy.controller
 attributes:
   check_mode:
     description: Nothing is loaded in check mode.
     support: none
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Any.
-    platforms: posix
-    support: full
 """
 
 EXAMPLES = r"""

@@ -20,16 +20,10 @@ options:
   data:
     description: What to print as one JSON document, instead of O(text).
     type: raw
+extends_documentation_fragment: renfo.redundancy.controller
 attributes:
   check_mode:
     description: Prints in check mode too.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Any.
-    platforms: posix
     support: full
 """
 

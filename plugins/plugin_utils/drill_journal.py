@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 #: No line is longer, in bytes, by far.
 LONGEST = 65536
+
+
+def forget(folder: Path, names: Iterable[str]) -> None:
+    """Remove the files and folders of those *names* from *folder*. Nothing else in it is touched."""
+    for name in names:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def note(path: str | Path, event: str, **details: Any) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict imp
     judge,
     losses,
 )
-from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import last_line, lines, note
+from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import forget, last_line, lines, note
 
 CLIENT = Path(__file__).with_name("drill_client.py")
 #: What an earlier drill left in the folder. Nothing else there is touched.
@@ -50,9 +49,7 @@ class Session:
 
     def start(self, client: Mapping[str, Any], parent: int) -> None:
         """Forget the drill before, and use the site from now on, until ``stop`` or the end of process *parent*."""
-        for name in OWN:
-            path = self.folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        forget(self.folder, OWN)
         self._probe.mkdir(parents=True)
         # Without uploads there would be no video whose bytes are known.
         rates = client["rates"] | ({} if client["rates"].get("upload") else {"video": 0})

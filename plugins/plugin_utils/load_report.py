@@ -10,14 +10,13 @@ import base64
 import dataclasses
 import io
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.load_figures import median, together
 from ansible_collections.renfo.redundancy.plugins.module_utils.load_plan import CHARTS
-from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import lines
+from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import forget, lines
 from ansible_collections.renfo.redundancy.plugins.plugin_utils.report import Figure, machine, render
 
 Data = Mapping[str, Any]
@@ -31,9 +30,7 @@ COLOURS = ("#8fa3b5", "#2a78b5", "#5aa469")
 
 def begin(folder: Path) -> None:
     """Forget the load test before. Nothing else in *folder* is touched."""
-    for name in OWN:
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    forget(folder, OWN)
     folder.mkdir(parents=True, exist_ok=True)
 
 
