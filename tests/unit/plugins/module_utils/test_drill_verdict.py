@@ -216,6 +216,12 @@ def test_a_site_that_says_nothing_at_all() -> None:
     assert not list(silent({"gap": None}, 9.0, rates))
 
 
+def test_a_silent_site_fails_the_round() -> None:
+    assert judged(target={**TARGET, "budget": {**FREE, "gap": 0.0}}, rates={"page": 50.0, "write": 50.0})[
+        "failures"
+    ] == ("the whole site: 0.10 s without an answer, budget 0.0 s",)
+
+
 def test_redundancy_has_to_come_back() -> None:
     assert list(over_budget(FREE, (), None, NO_LOSS, FAST))
     assert list(over_budget({**FREE, "whole": 5.0}, (), 9.0, NO_LOSS, FAST)) == [

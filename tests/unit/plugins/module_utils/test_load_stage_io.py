@@ -58,7 +58,8 @@ def test_a_host_without_anything_of_it_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_all_of_it_is_removed(tmp_path: Path) -> None:
-    clusters = "17 main 5432 online postgres /d /l\n17 renfo_load 5999 online postgres /d /l\n"
+    others = "15 old 5433 down postgres /d /l\n17 main 5432 online postgres /d /l\n"
+    clusters = f"{others}17 renfo_load 5999 online postgres /d /l\n"
     host = Host(clusters, active=[NGINX, POSTGRESQL], there=True)
     (tmp_path / "var/lib/renfo-load/disk").mkdir(parents=True)
     assert Stage(host, tmp_path).remove(5432) is True
@@ -67,6 +68,12 @@ def test_all_of_it_is_removed(tmp_path: Path) -> None:
     (drop,) = host.did("dropdb")
     assert drop.endswith("--port=5432 --force renfo_load")
     assert not (tmp_path / "var/lib/renfo-load").exists()
+
+
+def test_an_instance_that_is_not_the_sites_is_not_asked(tmp_path: Path) -> None:
+    host = Host("15 old 5433 online postgres /d /l\n", there=True)
+    Stage(host, tmp_path).remove(5432)
+    assert not host.did("psql")
 
 
 def test_a_standby_is_not_written_to(tmp_path: Path) -> None:
