@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,15 @@ def eventually(ask: Callable[[], Any], seconds: float = 10) -> Any:
     while not (answer := ask()) and time.monotonic() < deadline:
         time.sleep(0.2)
     return answer
+
+
+def refused(address: tuple[str, int]) -> bool:
+    """Whether nobody takes a connection there."""
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_three_distinct_replicas_answer_through_the_virtual_address(lab: Lab) -> None:
@@ -209,6 +219,22 @@ def test_the_application_is_nobody_special(lab: Lab) -> None:
     shown = lab.run("app1", "systemctl show app@1 --property=User,NoNewPrivileges,ProtectSystem").splitlines()
     assert sorted(shown) == ["NoNewPrivileges=yes", "ProtectSystem=full", "User=app"]
     assert lab.run("app1", "stat -c '%U %a' /etc/app/1.env") == "root 600"
+
+
+def test_a_copy_that_stops_answers_whom_it_has_and_refuses_the_next(lab: Lab) -> None:
+    address = (lab.addresses["app1"], 8000)
+    with socket.create_connection(address, timeout=10) as connection:
+        lab.run("app1", "systemctl stop --no-block app@1")
+        try:
+            assert eventually(lambda: refused(address)), "it takes new connections"
+            # Connected before, and asks only now: it would be hung up on if the server had been told to stop.
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 200")
+        finally:
+            lab.run("app1", "systemctl start app@1")
+    assert eventually(lambda: not refused(address))
+    assert eventually(lambda: lab.replica("app1", "/readyz").ok)
+    assert "app_1" not in lab.run("app1", "nft list tables")
 
 
 def test_no_secret_is_in_a_process_list_or_journal(lab: Lab) -> None:
