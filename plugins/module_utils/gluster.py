@@ -121,7 +121,8 @@ def volume_commands(
     """Arguments of the ``gluster`` commands that are missing, in order.
 
     *local* are the addresses of the server that will run them. Raises ``GlusterError`` when the
-    volume there is another one than the one wanted: bricks are never taken away or replaced here.
+    volume there is another one than the one wanted: bricks are never taken away or replaced here. And when a volume is
+    to be changed while half of the servers or more are out of reach: they might be told something else.
     """
     commands: list[tuple[str, ...]] = []
     if volume is None:
@@ -147,6 +148,13 @@ def volume_commands(
     ]
     if volume is None or volume.status is not VolumeStatus.STARTED:
         commands.append(("volume", "start", wanted.name))
+    together, pool = 1 + sum(peer.connected for peer in peers), 1 + len(peers)
+    if volume and commands and 2 * together <= pool:
+        raise GlusterError(
+            f"volume {wanted.name} is to be changed, and this server reaches {together - 1} of the {pool - 1} others, "
+            f"expected {pool // 2} at least, for who is out of reach might be told something else. Nothing was changed. "
+            "Start glusterd there (systemctl start glusterd), then run this again."
+        )
     return tuple(commands)
 
 

@@ -36,6 +36,10 @@ def test_the_service_returns_by_itself(lab: Lab, cluster: Cluster, order: str) -
     sessions = lab.request("GET", f"/sessions?consistent=1&after={written['id'] - 1}").json()["sessions"]
     assert written["id"] in [row["id"] for row in sessions]
     assert lab.write_session("after the power cut")["id"]
+    # One that is started twice may run without a port that new clients could learn of.
+    for host in lab.app_hosts:
+        started = "awk '/Started running/ {n = 0} /starting a fresh brick/ {n++} END {print n}' /var/log/glusterfs/glusterd.log"
+        assert lab.run(host, started) == "1", host
 
 
 @pytest.mark.parametrize("first_back", ["old", "new"])

@@ -143,6 +143,21 @@ def test_commands(wanted: Wanted, peers: tuple[Peer, ...], volume: Volume | None
 
 
 @pytest.mark.parametrize(
+    ("connected", "change"),
+    [([True, False], True), ([False, False], False), ([True, True, False, False], True), ([True, False, False], False)],
+)
+def test_a_volume_is_changed_where_most_servers_hear_of_it(connected: list[bool], change: bool) -> None:
+    peers = tuple(Peer(f"10.0.0.{number}", there) for number, there in enumerate(connected))
+    assert volume_commands(WANTED, (SERVERS[0],), peers, THERE) == ()
+    other = dataclasses.replace(THERE, options={**THERE.options, "network.ping-timeout": "42"})
+    if change:
+        assert volume_commands(WANTED, (SERVERS[0],), peers, other)
+    else:
+        with pytest.raises(GlusterError, match="Nothing was changed. Start glusterd there"):
+            volume_commands(WANTED, (SERVERS[0],), peers, other)
+
+
+@pytest.mark.parametrize(
     ("volume", "words"),
     [
         pytest.param(
