@@ -3,24 +3,39 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 export PATH=$PWD/.venv/bin:$PATH
-failed=()
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+names=()
+jobs=()
 
+# At the same time, for most of them keep one core busy; what each says is shown whole, in order.
 check() {
-  local began=$SECONDS
-  printf '\n-- %s\n' "$*"
-  "$@" || failed+=("$1 ${2:-}")
-  printf '   %s s\n' $((SECONDS - began))
+  names+=("$*")
+  {
+    "$@"
+    local status=$?
+    printf '   %s s\n' "$SECONDS"
+    return $status
+  } >"$logs/${#names[@]}" 2>&1 &
+  jobs+=($!)
 }
 
+check tests/sanity.sh
+check ansible-lint --strict -q
+check mypy
 check ruff check --quiet --output-format concise
 check ruff format --check --quiet
 check yamllint --strict .
-check mypy
 check antsibull-changelog lint
-check ansible-lint --strict -q
 git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 ls 2>/dev/null >.cache/scripts
 check xargs --arg-file=.cache/scripts shellcheck
-check tests/sanity.sh
+
+failed=()
+for number in "${!jobs[@]}"; do
+  wait "${jobs[number]}" || failed+=("${names[number]}")
+  printf '\n-- %s\n' "${names[number]}"
+  cat "$logs/$((number + 1))"
+done
 
 if [ "${#failed[@]}" -gt 0 ]; then
   printf '\nFailed: %s\n' "$(printf '%s; ' "${failed[@]}")" >&2

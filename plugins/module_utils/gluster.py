@@ -152,7 +152,7 @@ def volume_commands(
     if volume and commands and 2 * together <= pool:
         raise GlusterError(
             f"volume {wanted.name} is to be changed, and this server reaches {together - 1} of the {pool - 1} others, "
-            f"expected {pool // 2} at least, for who is out of reach might be told something else. Nothing was changed. "
+            f"expected {pool // 2} at least: who is out of reach might be told something else. Nothing was changed. "
             "Start glusterd there (systemctl start glusterd), then run this again."
         )
     return tuple(commands)

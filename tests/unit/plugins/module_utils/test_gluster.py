@@ -153,7 +153,7 @@ def test_a_volume_is_changed_where_most_servers_hear_of_it(connected: list[bool]
     if change:
         assert volume_commands(WANTED, (SERVERS[0],), peers, other)
     else:
-        with pytest.raises(GlusterError, match="Nothing was changed. Start glusterd there"):
+        with pytest.raises(GlusterError, match=r"Nothing was changed\. Start glusterd there"):
             volume_commands(WANTED, (SERVERS[0],), peers, other)
 
 
