@@ -13,6 +13,7 @@ description:
   - Brings the servers into one pool, creates the volume, sets its options and starts it.
   - Run it on any one of the servers.
   - Never removes or replaces a brick, and never changes the layout of a volume that is there.
+  - Changes a volume only where this server and those that it reaches are more than half of the pool.
 options:
   name:
     description: Name of the volume.
