@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shutil
@@ -136,14 +137,16 @@ def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
 class Servers:
     """Makes servers, and ends them."""
 
+    _numbers = itertools.count()
+
     def __init__(self, workplace: Path, template: Path) -> None:
         self._workplace = workplace
         self._template = template
         self._made: list[Server] = []
 
     def _new(self, name: str) -> Server:
-        port = free_port()
-        server = Server(name, self._workplace / f"{name}-{port}", port)
+        # A port may come twice: the directory of the server that had it before is still there.
+        server = Server(name, self._workplace / f"{name}-{next(self._numbers)}", free_port())
         self._made.append(server)
         return server
 
