@@ -27,6 +27,8 @@ prepare_lab() {
   lab/engine.sh || return
   # What an interrupted run left behind is no place to begin.
   .venv/bin/ansible-playbook -i inventories/lab lab/down.yml >/dev/null || return
+  # Else molecule believes that the hosts are still there.
+  molecule reset >/dev/null 2>&1 || return
   lab/image.sh "$LAB_RELEASE" || return
   lab/release.sh ".cache/lab/$LAB_NAME/renfo_app.tar.gz"
 }

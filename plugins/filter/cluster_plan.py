@@ -47,6 +47,12 @@ options:
         goes for a member on the timeline of the primary which holds what the primary doesn't.
     type: list
     elements: str
+  backups:
+    description:
+      - The RV(renfo.redundancy.backup_info#module:backups) of the host that keeps them. While it holds any, no new
+        cluster is made.
+      - V(unknown) if there is such a host and it could not be asked; no new cluster is made then either.
+    type: raw
 seealso:
   - module: renfo.redundancy.pg_instance_info
   - plugin: renfo.redundancy.handover
@@ -109,10 +115,11 @@ _value:
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import Catalogue, bootstrap_refusal
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     Action,
     Declared,
@@ -136,6 +143,7 @@ def cluster_plan(
     observations: Mapping[str, Mapping[str, Any] | None],
     intent: str = Intent.CONVERGE.value,
     hosts: str | Iterable[str] | None = None,
+    backups: Mapping[str, Any] | str | None = None,
 ) -> dict[str, Any]:
     """The plan for ``declared`` given ``observations``, both plain data. No names in ``hosts`` are all."""
     named = [name.strip() for name in (hosts.split(",") if isinstance(hosts, str) else hosts or ())]
@@ -154,9 +162,21 @@ def cluster_plan(
             for name, member in members
             if member["action"] == Action.REFUSE.value and member["reason"] not in decided["problems"]
         ),
+        *_kept_backups(backups, [member["action"] for _name, member in members]),
     ]
     decided["held"] = [name for name, member in members if member["action"] == Action.HOLD.value]
     return decided
+
+
+def _kept_backups(backups: Mapping[str, Any] | str | None, actions: Collection[str]) -> list[str]:
+    if not backups or Action.BOOTSTRAP.value not in actions:
+        return []
+    if isinstance(backups, str):
+        return [
+            "no member holds a database, and it can't be told whether there are backups of one: the host of the group "
+            "backup doesn't answer, or its repository can't be read. Mend that, or take it out of the inventory"
+        ]
+    return list(filter(None, [bootstrap_refusal(Catalogue.from_dict(backups["catalogue"]))]))
 
 
 def observed(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, Any]:

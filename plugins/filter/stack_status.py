@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,8 +60,8 @@ RETURN = """
 _value:
   description:
     - The status, with C(healthy), C(degraded) (sentences that say what is wrong and what to do) and C(notes).
-    - C(hosts), C(load_balancers), C(replicas), C(instances), C(bricks) and C(mounts) have one item for each declared
-      part, with the C(problems) of that part.
+    - C(hosts), C(load_balancers), C(replicas), C(instances), C(bricks), C(mounts) and C(backups) have one item for each
+      declared part, with the C(problems) of that part.
   type: dict
 """
 
@@ -75,6 +76,8 @@ def status(topology: Mapping[str, Any], plan: Mapping[str, Any], hostvars: Mappi
         {name: _answer(hostvars[name], "pg_observed", "instance") for name in members},
         {name: _answer(hostvars[name], "host_observed", "host") for name in hosts},
         {name: _names(hostvars[name]) for name in hosts},
+        _answer(hostvars[topology["backup"]["name"]], "pg_backups", "backups") if topology["backup"] else None,
+        time.time(),
     ).to_dict()
 
 

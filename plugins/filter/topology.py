@@ -29,6 +29,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     HOST_OPTIONS,
     SITE_OPTIONS,
     Topology,
+    backup_certificate,
     cluster_facts,
     topology,
 )
@@ -247,6 +248,7 @@ def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Pa
     own = {
         **{member.name: (member.name, "pg_instance") for member in site.members},
         **({"site": (site.load_balancers[0].name, "nginx_lb")} if site.load_balancers else {}),
+        **{backup_certificate(name): (name, "pg_backup") for name in site.hosts},
     }
     for certificate in site.certificates:
         host, role = own[certificate.name]
@@ -275,7 +277,7 @@ def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Pa
         files[certificate.name] = {"certificate": str(path), "key": str(key), "ca": str(ca)}
         names = certificate.subject_alt_names
         if ca_due or _judge(path, key, now, names=names, issuer=ca.read_bytes(), days=RENEW_DAYS):
-            due.append({"name": certificate.name, "subject_alt_names": list(names)})
+            due.append({"name": certificate.name, "subject_alt_names": list(names), "usages": list(certificate.usages)})
     return {"directory": str(folder), "ca": str(ca), "ca_due": ca_due, "due": due, "files": files}, problems
 
 

@@ -25,8 +25,9 @@ ROLES_OF_GROUP: dict[str, tuple[str, ...]] = {
     "nginx_lb": ("nginx_lb", "shared_storage"),
     "app_replicas": ("app_replicas", "shared_storage"),
     "shared_storage": ("shared_storage",),
-    "pg_primary": ("pg_instance", "pg_primary", "pg_replica"),
-    "pg_replica": ("pg_instance", "pg_primary", "pg_replica"),
+    "pg_primary": ("pg_backup", "pg_instance", "pg_primary", "pg_replica"),
+    "pg_replica": ("pg_backup", "pg_instance", "pg_primary", "pg_replica"),
+    "backup": ("pg_backup",),
 }
 
 #: A variable with one of these prefixes is ours; an unknown one is a typing mistake.

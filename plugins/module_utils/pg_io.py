@@ -172,6 +172,12 @@ SELECT json_build_object(
   'synchronous_standby_names', current_setting('synchronous_standby_names'),
   'pending_restart', (SELECT coalesce(json_agg(name ORDER BY name), '[]')
       FROM pg_settings WHERE pending_restart),
+  'archiver', CASE WHEN current_setting('archive_mode') = 'off' THEN NULL ELSE (SELECT json_build_object(
+      'last_wal', last_archived_wal,
+      'failing_for', CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity') THEN
+          round(extract(epoch FROM clock_timestamp()
+              - coalesce(last_archived_time, greatest(stats_reset, pg_postmaster_start_time())))) END)
+      FROM pg_stat_archiver) END,
   'replication', (SELECT coalesce(json_agg(json_build_object(
       'name', application_name,
       'address', host(client_addr),
@@ -290,6 +296,11 @@ def _data_version(instance: Instance) -> int:
     return int(text)
 
 
+def wal_segment_size(instance: Instance, run: Runner) -> int:
+    """Bytes of one file of its WAL."""
+    return int(_control_data(instance, _data_version(instance), run)["Bytes per WAL segment"])
+
+
 def _control_data(instance: Instance, version: int, run: Runner) -> Mapping[str, str]:
     binary = instance.binary("pg_controldata", version)
     command = as_postgres(binary, "-D", str(instance.data_directory), bound=instance.timeout)
@@ -394,6 +405,7 @@ def _with_answer(seen: Observation, answer: Mapping[str, Any], segment_size: int
         "slots",
         "synchronous_standby_names",
         "pending_restart",
+        "archiver",
     )
     standby = answer["in_recovery"]
     told = (seen.timeline, answer["received_timeline"]) if standby else (answer["insert_timeline"],)

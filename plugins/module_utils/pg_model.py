@@ -116,7 +116,8 @@ class Observation:
 
     ``lsn_exact`` is false where it may hold more than the positions show. ``oldest_lsn``: where the
     WAL begins that a primary still has. ``held``: what fences it is the guard's decision of the last
-    start alone, which the next start revises; a fence marker stays until it is taken away.
+    start alone, which the next start revises; a fence marker stays until it is taken away. ``archiver``:
+    ``last_wal`` and ``failing_for`` how many seconds (None while it doesn't); None where nothing is archived.
     """
 
     state: State
@@ -141,6 +142,7 @@ class Observation:
     slots: tuple[Slot, ...] = ()
     synchronous_standby_names: str = ""
     pending_restart: tuple[str, ...] = ()
+    archiver: Mapping[str, Any] | None = None
     accepts_connections: bool = False
     oldest_lsn: Lsn | None = None
     fenced: bool = False

@@ -13,12 +13,17 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import Catalogue
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import bracketed
 
 #: A certificate with fewer days left is a problem: ``site.yml`` renews its own nine days earlier.
 CERTIFICATE_DAYS = 21
 #: A store with less free space than this share is worth a note.
 FREE_SHARE = 0.1
+#: Hours that the newest backup may be old: one a day, and a long one of them.
+BACKUP_HOURS = 36
+#: Seconds that archiving may fail before it counts: its first attempts come before the repository is there.
+ARCHIVE_SECONDS = 300
 EXCERPT = 120
 
 Data = Mapping[str, Any]
@@ -145,6 +150,24 @@ class Mount:
 
 
 @dataclasses.dataclass(frozen=True)
+class Backups:
+    """The repository of the database's backups. ``newest`` is a label, ``kind`` full, diff or incr, ``stop`` its end in
+    seconds since the epoch, ``wal`` the last one; None where there is none. ``next`` is in systemd's words."""
+
+    host: str
+    reachable: bool
+    count: int
+    newest: str | None
+    kind: str | None
+    stop: float | None
+    size: int | None
+    running: bool
+    wal: str | None
+    next: str
+    problems: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Status:
     """The stack. ``degraded`` is empty, or says what is wrong and what to do, most urgent first.
 
@@ -163,6 +186,7 @@ class Status:
     instances: tuple[Instance, ...]
     bricks: tuple[Brick, ...]
     mounts: tuple[Mount, ...]
+    backups: tuple[Backups, ...]
     degraded: tuple[str, ...]
     single_points: tuple[str, ...]
     notes: tuple[str, ...]
@@ -191,6 +215,7 @@ class Status:
             "instances": Instance,
             "bricks": Brick,
             "mounts": Mount,
+            "backups": Backups,
         }
         values: dict[str, Any] = {field.name: data[field.name] for field in dataclasses.fields(cls)}
         for name, row in rows.items():
@@ -212,6 +237,7 @@ def questions(topology: Data, host: str, names: Names, pg_version: int | None) -
     stores = host in topology["storage_clients"]
     keeps = host in topology["slots"] and pg_version is not None
     vip = settings["site_vip"] if balances else ""
+    backs_up = topology["backup"] and (host in topology["slots"] or host == topology["backup"]["name"])
     return {
         "units": [
             *(["nginx.service", "nginx-media.service"] if balances else []),
@@ -220,6 +246,7 @@ def questions(topology: Data, host: str, names: Names, pg_version: int | None) -
             *(["glusterd.service"] if serves else []),
             *(["shared-storage-keeper.service"] if stores else []),
             *([f"postgresql@{pg_version}-main.service"] if keeps else []),
+            *(["pgbackrest.service"] if backs_up else []),
         ],
         "ready": [
             {"name": replica["name"], "url": f"http://{_netloc(replica)}{names.ready_path}"} for replica in replicas
@@ -240,12 +267,15 @@ def stack_status(
     pg_observations: Mapping[str, Data | None],
     host_observations: Mapping[str, Data | None],
     names: Mapping[str, Names] | None = None,
+    backups: Data | None = None,
+    now: float = 0,
 ) -> Status:
     """Compare the declared *topology* with what was observed.
 
     *plan* is of the filter ``cluster_plan``. *pg_observations* are of ``pg_instance_info`` and
     *host_observations* of ``stack_host_info``, by host; None where a host could not be reached. A
-    host that was reached but could not be observed has ``{"error": why}``.
+    host that was reached but could not be observed has ``{"error": why}``. *backups* are of ``backup_info``, *now*
+    is in seconds since the epoch.
     """
     stack = _Stack(topology, plan, pg_observations, host_observations, names or {})
     hosts = tuple(stack.host(name) for name in topology["hosts"])
@@ -254,9 +284,10 @@ def stack_status(
     instances = tuple(stack.instance(item) for item in topology["members"])
     bricks = tuple(stack.brick(item) for item in topology["storage_servers"] if stack.serves(item["name"]))
     mounts = tuple(stack.mount(name) for name in topology["storage_clients"])
+    kept = tuple(stack.backups(host["name"], backups, now) for host in [topology["backup"]] if host)
     holders = tuple(item.host for item in balancers if item.holds_vip)
     settings = topology["settings"]
-    rows: Iterable[Any] = (*hosts, *instances, *balancers, *replicas, *bricks, *mounts)
+    rows: Iterable[Any] = (*hosts, *instances, *balancers, *replicas, *bricks, *mounts, *kept)
     degraded = (
         *stack.cluster_problems(),
         *_vip_problems(settings["site_vip"], balancers),
@@ -276,6 +307,7 @@ def stack_status(
         instances=instances,
         bricks=bricks,
         mounts=mounts,
+        backups=kept,
         degraded=tuple(dict.fromkeys(degraded)),
         single_points=tuple(_single_points(topology)),
         notes=(*stack.plan_notes(), *_release_notes(replicas, topology), *_space_notes(mounts)),
@@ -501,6 +533,51 @@ class _Stack:
             problems=tuple(problems),
         )
 
+    def backups(self, host: str, seen: Data | None, now: float) -> Backups:
+        error = (seen or {}).get("error")
+        if error:
+            seen = None
+        catalogue = Catalogue.from_dict(seen["catalogue"]) if seen else Catalogue("", {}, (), (), ())
+        newest = catalogue.whole[-1] if catalogue.whole else None
+        units = seen["units"] if seen else {}
+        running = any(unit["ActiveState"] == "activating" for unit in units.values())
+        wal = [archive.last for archive in catalogue.archives if archive.history == catalogue.history]
+        problems = [f"the backups on {host}: {trouble}" for trouble in catalogue.troubles]
+        problems += [
+            f"{name}: pgbackrest.service doesn't run, so it takes no part in backups: run site.yml"
+            for name in (host, *self._topology["slots"])
+            if self._reachable(name) and not self._unit(name, "pgbackrest.service")["running"]
+        ]
+        if error and self._reachable(host):
+            problems.append(f"the backups on {host} can't be observed: {_excerpt(error)}")
+        elif self._reachable(host) and not running:
+            if newest is None:
+                problems.append(f"{host} keeps no backup of the database: run site.yml, then backup.yml")
+            elif now - newest.stop > BACKUP_HOURS * 3600:
+                problems.append(
+                    f"the newest backup of the database is {int((now - newest.stop) / 3600)} hours old, expected one a "
+                    f"day: run backup.yml, and read 'journalctl -u pg-backup@*' on {host}"
+                )
+            for kind, unit in units.items():
+                if unit["ActiveState"] == "failed":
+                    problems.append(
+                        f"the last {kind} backup failed: read 'journalctl -u pg-backup@{kind}' on {host}, then run "
+                        f"backup.yml -e backup_kind={kind}"
+                    )
+        return Backups(
+            host=host,
+            reachable=self._reachable(host),
+            count=len(catalogue.whole),
+            newest=newest.label if newest else None,
+            kind=newest.kind if newest else None,
+            stop=newest.stop if newest else None,
+            size=newest.size if newest else None,
+            running=running,
+            wal=max(wal, default=None),
+            next=seen["next_backup"] if seen else "",
+            problems=tuple(problems),
+        )
+
     def cluster_problems(self) -> Iterator[str]:
         """What is wrong with PostgreSQL as a whole."""
         if not self.primaries:
@@ -546,6 +623,8 @@ class _Stack:
         if name in self.primaries:
             if not seen.get("accepts_connections"):
                 yield f"the primary {name} runs but doesn't answer: {self._advice(name)}"
+            elif self._topology["backup"]:
+                yield from self._archive_problems(name, seen)
             return
         state = seen["state"]
         if state in ("absent", "stopped"):
@@ -575,6 +654,19 @@ class _Stack:
         yield from self._slot_problems(name, slot)
         if seen.get("replay_paused"):
             yield f"replay is paused on {name}: SELECT pg_wal_replay_resume() there lets it go on"
+
+    def _archive_problems(self, name: str, seen: Data) -> Iterator[str]:
+        archiver = seen.get("archiver")
+        if archiver is None:
+            yield (
+                f"{name} archives no WAL, so a backup can't be made: archiving begins when PostgreSQL is restarted. "
+                "Restart the standbys one after the other ('systemctl restart postgresql'), then run switchover.yml"
+            )
+        elif (archiver["failing_for"] or 0) > ARCHIVE_SECONDS:
+            yield (
+                f"{name} can't archive WAL for {int(archiver['failing_for'] / 60)} minutes, it waits in pg_wal: bring "
+                f"{self._topology['backup']['name']} back, or read the log of PostgreSQL on {name}"
+            )
 
     def _slot_problems(self, name: str, slot: str | None) -> Iterator[str]:
         wanted = self._topology["slots"][name]
@@ -694,6 +786,8 @@ def _vip_problems(vip: str, balancers: Sequence[LoadBalancer]) -> Iterator[str]:
 
 def _single_points(topology: Data) -> Iterator[str]:
     """What the declared site can't lose, however well it is."""
+    if not topology["backup"]:
+        yield "there are no backups: a dropped table is dropped on every standby. Declare a host in the group backup"
     for hosts, what in (
         ([item["name"] for item in topology["load_balancers"]], "load balancer"),
         (list(topology["replicas_by_host"]), "host of the application"),

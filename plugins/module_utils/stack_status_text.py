@@ -9,7 +9,9 @@ import dataclasses
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import utc
 from ansible_collections.renfo.redundancy.plugins.module_utils.stack_status import (
+    Backups,
     Brick,
     Certificate,
     Instance,
@@ -88,7 +90,13 @@ def _sections(status: Status) -> Iterator[tuple[tuple[str, ...], list[_Row]]]:
             ("SHARED STORE", "copy", "to heal", "mount", "free"),
             [_store(host, bricks.get(host), mounts.get(host)) for host in dict.fromkeys((*bricks, *mounts))],
         )
+    if status.backups:
+        yield (
+            ("BACKUPS", "newest", "ended (UTC)", "database", "kept", "next (UTC)"),
+            [_backups(item) for item in status.backups],
+        )
     shown = {
+        *(item.host for item in status.backups),
         *(balancer.host for balancer in status.load_balancers),
         *(replica.host for replica in status.replicas),
         *(instance.host for instance in status.instances),
@@ -170,6 +178,16 @@ def _store(host: str, brick: Brick | None, mount: Mount | None) -> _Row:
             free = f"{in_bytes(mount.free_bytes)} of {in_bytes(mount.total_bytes)} ({share} %)"
     good = all(item.reachable and not item.problems for item in items)
     return _Row(good, (host, copy, heal, mounted, free))
+
+
+def _backups(item: Backups) -> _Row:
+    if not item.reachable:
+        return _Row(False, (item.host, "unreachable", *[NOTHING] * 4))
+    newest = "running" if item.running and item.kind is None else item.kind
+    ended = NOTHING if item.stop is None else utc(item.stop)[:16]
+    size = NOTHING if item.size is None else in_bytes(item.size)
+    cells = (newest or NOTHING, ended, size, str(item.count), item.next[:16] or NOTHING)
+    return _Row(not item.problems, (item.host, *cells))
 
 
 def _certificate(certificate: Certificate | None) -> str:

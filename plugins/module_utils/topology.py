@@ -73,6 +73,14 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
         "no_log": True,
         "description": "Password of site_database_user. Default: generated into the secrets folder.",
     },
+    "site_backup_passphrase": {
+        "type": "str",
+        "no_log": True,
+        "description": (
+            "Encrypts the backups. Without it none can be read: keep a copy outside of these hosts. "
+            "Default: generated into the secrets folder."
+        ),
+    },
     "pg_port": {
         "type": "int",
         "default": 5432,
@@ -175,10 +183,11 @@ class HbaRule:
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
-    """A certificate that the site needs: file name and the names and addresses it is good for."""
+    """A certificate that the site needs: file name, the names and addresses it is good for, and what for."""
 
     name: str
     subject_alt_names: tuple[str, ...]
+    usages: tuple[str, ...] = ("serverAuth",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +204,7 @@ class Topology:
     storage_servers: tuple[Host, ...]
     storage_clients: tuple[str, ...]
     monitoring: tuple[str, ...]
+    backup: Host | None
     certificates: tuple[Certificate, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -277,6 +287,7 @@ def topology(
     problems += _replica_problems(members_of["app_replicas"], hostvars)
     problems += _load_balancer_problems(members_of["nginx_lb"], settings)
     problems += _storage_problems(members_of["shared_storage"], hostvars)
+    problems += _backup_problems(members_of)
     problems += _port_problems(members_of, settings, hostvars, replicas)
 
     return Topology(
@@ -290,7 +301,11 @@ def topology(
         storage_servers=tuple(hosts[name] for name in members_of["shared_storage"]),
         storage_clients=tuple(dict.fromkeys((*members_of["app_replicas"], *members_of["nginx_lb"]))),
         monitoring=members_of["monitoring"],
-        certificates=tuple(_certificates(members, members_of["nginx_lb"], hosts, settings)),
+        backup=next((hosts[name] for name in members_of["backup"]), None),
+        certificates=(
+            *_certificates(members, members_of["nginx_lb"], hosts, settings),
+            *_backup_certificates(members_of, hosts),
+        ),
     )
 
 
@@ -521,6 +536,22 @@ def _storage_problems(names: Sequence[str], hostvars: Mapping[str, Mapping[str, 
         )
 
 
+def _backup_problems(members_of: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    names = members_of["backup"]
+    if len(names) > 1:
+        yield (
+            f"group backup: found {', '.join(names)}, expected one host. For a second place name it in "
+            "pg_backup_second_repository."
+        )
+    for name in names:
+        for group in ("pg_primary", "pg_replica"):
+            if name in members_of[group]:
+                yield (
+                    f"{name}: declared in backup and in {group}. Losing it would lose the database and its backups: "
+                    "keep backups on a host of their own."
+                )
+
+
 def _port_problems(
     members_of: Mapping[str, Sequence[str]],
     settings: Mapping[str, Any],
@@ -547,6 +578,9 @@ def _port_problems(
             take(host, hostvars[host].get(option, default), f"NGINX ({option})")
     for host in members_of["shared_storage"]:
         take(host, 24007, "GlusterFS (glusterd)")
+    if members_of["backup"]:
+        for host in dict.fromkeys((*members_of["backup"], *members_of["pg_primary"], *members_of["pg_replica"])):
+            take(host, hostvars[host].get("pg_backup_port", 8432), "pgBackRest (pg_backup_port)")
     for (host, port), users in taken.items():
         if len(users) > 1:
             yield f"{host}: port {port} is used by {' and by '.join(users)}. Give one of them another port."
@@ -576,6 +610,20 @@ def _certificates(
                 *(f"IP:{address}" for address in dict.fromkeys(addresses) if address),
             ),
         )
+
+
+def backup_certificate(host: str) -> str:
+    """Name of the certificate by which *host* takes part in backups, as server and as client."""
+    return f"backup.{host}"
+
+
+def _backup_certificates(members_of: Mapping[str, Sequence[str]], hosts: Mapping[str, Host]) -> Iterator[Certificate]:
+    if members_of["backup"]:
+        for name in dict.fromkeys((*members_of["backup"], *members_of["pg_primary"], *members_of["pg_replica"])):
+            address = hosts[name].address
+            # pgBackRest before 2.46 takes an address only where it stands as a DNS name.
+            names = (f"DNS:{name}", f"DNS:{address}", f"IP:{address}")
+            yield Certificate(backup_certificate(name), names, ("serverAuth", "clientAuth"))
 
 
 def _integer(value: Any) -> int | None:

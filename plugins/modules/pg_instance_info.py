@@ -208,6 +208,11 @@ instance:
       description: Settings that wait for a restart.
       type: list
       elements: str
+    archiver:
+      description:
+        - The last WAL that was archived (C(last_wal)), and for how many seconds that has been failing (C(failing_for),
+          null while it doesn't). Null where nothing is archived.
+      type: dict
     accepts_connections:
       description: Whether the server answered.
       type: bool

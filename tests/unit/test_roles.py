@@ -52,7 +52,7 @@ def test_every_option_is_described(role: str) -> None:
 @each_role
 def test_secrets_are_marked_in_the_spec(role: str) -> None:
     for name, option in spec(role).items():
-        secret = re.search(r"password|secret|token|_environment$", name) is not None
+        secret = re.search(r"password|passphrase|secret|token|_environment$", name) is not None
         assert option.get("no_log", False) is secret, name
 
 

@@ -349,8 +349,9 @@ def write_durably(path: Path, text: str) -> None:
 
 
 def is_standby(data_directory: Path) -> bool:
-    """Whether the server starts in recovery and stays in it, or ends it on a timeline of its own."""
-    return any((data_directory / name).exists() for name in ("standby.signal", "recovery.signal"))
+    """Whether the server starts in recovery and stays in it. One with recovery.signal alone, which was restored from a
+    backup, ends it by itself and takes writes then: it is to be asked about like any primary."""
+    return (data_directory / "standby.signal").exists()
 
 
 def control_data(config: Config) -> tuple[str, int]:

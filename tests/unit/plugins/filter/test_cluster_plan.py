@@ -54,6 +54,26 @@ def test_who_is_refused_and_who_is_held_is_listed_once() -> None:
     assert cluster_plan(DECLARED, {"pg1": PRIMARY, "pg2": None})["held"] == ["pg2"]
 
 
+def test_no_cluster_is_made_beside_backups_of_one() -> None:
+    empty = {"pg1": {"state": "absent"}, "pg2": {"state": "absent"}}
+    nothing = {"stanza": "main", "histories": {}, "backups": [], "archives": [], "troubles": []}
+    nothing |= {"timeline": None, "ancestry": []}
+    backup = {"label": "x", "kind": "full", "repository": 1, "history": 1, "start": 0, "stop": 0, "size": 1}
+    backup |= {"wal_first": "", "wal_last": "", "lsn_stop": "", "broken": False}
+    kept = {"catalogue": {**nothing, "histories": {"1": "7"}, "backups": [backup]}}
+
+    assert cluster_plan(DECLARED, empty)["refusals"] == []
+    assert cluster_plan(DECLARED, empty, backups={"catalogue": nothing})["refusals"] == []
+    (refusal,) = cluster_plan(DECLARED, empty, backups=kept)["refusals"]
+    assert "there are backups of one" in refusal
+    (refusal,) = cluster_plan(DECLARED, empty, backups="unknown")["refusals"]
+    assert "it can't be told whether there are backups" in refusal
+    # A cluster that is there is none to be made.
+    there = {"pg1": PRIMARY, "pg2": {"state": "absent"}}
+    assert cluster_plan(DECLARED, there, backups="unknown")["refusals"] == []
+    assert cluster_plan(DECLARED, there, backups=kept)["refusals"] == []
+
+
 OLD = {**PRIMARY, "state": "stopped", "accepts_connections": False}
 NEW = {**PRIMARY, "timeline": 2, "timeline_history": [{"timeline": 1, "switch_lsn": "0/3000000"}]}
 MOVED = {"members": [{**DECLARED["members"][0]}, {**DECLARED["members"][1]}], "synchronous": "any_1"}

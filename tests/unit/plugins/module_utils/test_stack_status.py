@@ -27,13 +27,31 @@ GROUPS = {
     "pg_primary": ["pg1"],
     "pg_replica": ["pg2", "pg3"],
     "monitoring": ["ops1"],
+    "backup": ["ops1"],
 }
+NOW = 1795435200.0
 HOSTS = ("lb1", "lb2", "app1", "app2", "app3", "pg1", "pg2", "pg3", "ops1")
 ADDRESSES = {name: f"192.0.2.{number}" for number, name in enumerate(HOSTS, start=11)}
 VIP = "192.0.2.100"
 SITE = "/etc/nginx/tls/site.crt"
 SERVER = "/etc/postgresql/17/main/tls/server.crt"
 MEDIA = "/srv/media"
+
+
+def newest_backup() -> dict[str, Any]:
+    return {
+        "label": "20261123-013000F",
+        "kind": "full",
+        "repository": 1,
+        "history": 1,
+        "start": NOW - 7300,
+        "stop": NOW - 7200,
+        "size": 5_000_000,
+        "wal_first": "000000010000000000000005",
+        "wal_last": "000000010000000000000006",
+        "lsn_stop": "0/6000100",
+        "broken": False,
+    }
 
 
 class World:
@@ -53,6 +71,20 @@ class World:
         self.pg["pg1"]["synchronous_standby_names"] = 'ANY 1 ("pg2","pg3")'
         self.hosts: dict[str, Any] = {name: self._host(name) for name in HOSTS}
         self.names: dict[str, Names] = {}
+        self.pg["pg1"]["archiver"] = {"last_wal": "000000010000000000000009", "failing_for": None}
+        self.backups: Any = {
+            "catalogue": {
+                "stanza": "main",
+                "histories": {"1": "7443211234567890123"},
+                "backups": [newest_backup()],
+                "archives": [{"repository": 1, "history": 1, "first": "0" * 24, "last": "000000010000000000000009"}],
+                "troubles": [],
+                "timeline": None,
+                "ancestry": [],
+            },
+            "units": {kind: {"ActiveState": "inactive", "Result": "success"} for kind in ("full", "diff", "incr")},
+            "next_backup": "2026-11-24 01:30:00 UTC",
+        }
 
     def _host(self, name: str) -> dict[str, Any]:
         asked = questions(self.site, name, Names(), 17)
@@ -90,7 +122,7 @@ class World:
     def status(self) -> Status:
         seen = {name: Observation.from_dict(data) if data else None for name, data in self.pg.items()}
         decided = plan(seen, Declared.from_dict(self.site["cluster"])).to_dict()
-        return stack_status(self.site, decided, self.pg, self.hosts, self.names)
+        return stack_status(self.site, decided, self.pg, self.hosts, self.names, self.backups, NOW)
 
 
 def instance(state: str, **changes: Any) -> dict[str, Any]:
@@ -602,7 +634,10 @@ def test_a_store_of_their_own_has_no_bricks() -> None:
     assert world.status().bricks == ()
 
 
-@pytest.mark.parametrize(("version", "units"), [(17, ["postgresql@17-main.service"]), (None, [])])
+@pytest.mark.parametrize(
+    ("version", "units"),
+    [(17, ["postgresql@17-main.service", "pgbackrest.service"]), (None, ["pgbackrest.service"])],
+)
 def test_a_member_is_asked_once_its_version_is_known(version: int | None, units: list[str]) -> None:
     asked = questions(World().site, "pg1", Names(), version)
 
@@ -616,3 +651,66 @@ def test_a_member_is_asked_once_its_version_is_known(version: int | None, units:
 )
 def test_bytes_for_people(number: int, text: str) -> None:
     assert in_bytes(number) == text
+
+
+def test_what_is_backed_up() -> None:
+    (kept,) = World().status().backups
+    assert (kept.host, kept.count, kept.newest, kept.size) == ("ops1", 1, "20261123-013000F", 5_000_000)
+    assert (kept.wal, kept.next) == ("000000010000000000000009", "2026-11-24 01:30:00 UTC")
+
+
+def stopped_server(world: World) -> None:
+    world.hosts["pg2"]["units"]["pgbackrest.service"]["running"] = False
+
+
+def nothing_archived(world: World) -> None:
+    world.pg["pg1"]["archiver"] = None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda world: world.backups["catalogue"]["backups"].clear(), "ops1 keeps no backup of the database"),
+        (lambda world: world.backups["catalogue"]["backups"][0].update(broken=True), "keeps no backup"),
+        (lambda world: world.backups["catalogue"]["backups"][0].update(stop=NOW - 37 * 3600), "37 hours old"),
+        (lambda world: world.backups["units"]["diff"].update(ActiveState="failed"), "the last diff backup failed"),
+        (lambda world: world.backups["catalogue"]["troubles"].append("it is on fire"), "it is on fire"),
+        (lambda world: setattr(world, "backups", {"error": "no passphrase"}), "can't be observed: no passphrase"),
+        (lambda world: setattr(world, "backups", None), "ops1 keeps no backup of the database"),
+        (lambda world: world.pg["pg1"]["archiver"].update(failing_for=301), "pg1 can't archive WAL for 5 minutes"),
+        (nothing_archived, "pg1 archives no WAL"),
+        (stopped_server, "pg2: pgbackrest.service doesn't run"),
+    ],
+)
+def test_what_is_wrong_with_backups_is_said(spoil: Callable[[World], None], words: str) -> None:
+    world = World()
+    spoil(world)
+    (problem,) = world.status().degraded
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        # The first one is on its way.
+        lambda world: (
+            world.backups["catalogue"]["backups"].clear(),
+            world.backups["units"]["full"].update(ActiveState="activating"),
+        ),
+        lambda world: world.pg["pg1"]["archiver"].update(failing_for=60),
+        lambda world: world.backups["catalogue"]["backups"][0].update(stop=NOW - 35 * 3600),
+    ],
+)
+def test_what_passes_by_itself_is_no_problem(spoil: Callable[[World], None]) -> None:
+    world = World()
+    spoil(world)
+    assert world.status().degraded == ()
+
+
+def test_a_site_without_backups_has_a_single_point() -> None:
+    world = World()
+    world.site["backup"] = None
+    nothing_archived(world)
+    status = world.status()
+    assert (status.degraded, status.backups) == ((), ())
+    assert any("there are no backups" in said for said in status.single_points)

@@ -314,7 +314,7 @@ def test_an_arbiter_makes_three_of_two() -> None:
 def test_one_load_balancer_needs_no_virtual_address() -> None:
     site = declare({"nginx_lb": ["lb1"]}, {"site_vip": ""})
     assert site.problems == ()
-    assert site.certificates[-1].subject_alt_names == (
+    assert {found.name: found for found in site.certificates}["site"].subject_alt_names == (
         "DNS:shop.example",
         "DNS:localhost",
         "IP:10.0.0.11",
@@ -440,3 +440,20 @@ def test_whatever_is_declared_gives_an_answer(
     if len(site.members) != len({member.name for member in site.members}) or groups.get("pg_primary") == []:
         assert site.problems
     assert all(problem.endswith(".") for problem in site.problems)
+
+
+def test_whoever_takes_part_in_backups_is_server_and_client() -> None:
+    site = declare()
+    found = {one.name: one for one in site.certificates if one.name.startswith("backup.")}
+    assert sorted(found) == sorted(f"backup.{name}" for name in ("ops1", *(member.name for member in site.members)))
+    assert found["backup.pg1"].usages == ("serverAuth", "clientAuth")
+    assert f"DNS:{site.hosts['pg1'].address}" in found["backup.pg1"].subject_alt_names
+    assert not [one for one in declare({"backup": []}).certificates if one.name.startswith("backup.")]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "words"),
+    [(["ops1", "app1"], "expected one host"), (["pg2"], "Losing it would lose the database and its backups")],
+)
+def test_backups_lie_on_one_host_of_their_own(hosts: list[str], words: str) -> None:
+    assert any(words in problem for problem in declare({"backup": hosts}).problems)

@@ -383,11 +383,15 @@ def known(_config: Config) -> tuple[str, int]:
     return OURS, 3
 
 
-@pytest.mark.parametrize("name", ["standby.signal", "recovery.signal"])
-def test_a_signal_file_makes_a_standby(config: Config, name: str) -> None:
+def test_a_signal_file_makes_a_standby(config: Config) -> None:
     assert not pg_guard.read_stopped(config, known).standby
-    (config.data_directory / name).touch()
+    (config.data_directory / "standby.signal").touch()
     assert pg_guard.read_stopped(config, known).standby
+
+
+def test_what_was_restored_from_a_backup_will_take_writes(config: Config) -> None:
+    (config.data_directory / "recovery.signal").touch()
+    assert not pg_guard.read_stopped(config, known).standby
 
 
 def test_an_empty_folder_is_no_data(config: Config) -> None:

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of pgBackRest and of systemd on the host that keeps the repository. Commands go through a runner."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import (
+    BackupError,
+    Catalogue,
+    parse_info,
+)
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import as_postgres, one_line
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_text import parse_history
+
+STANZA = "main"
+CONFIG = Path("/etc/pgbackrest/pgbackrest.conf")
+KINDS = ("full", "diff", "incr")
+
+Runner = Callable[[Sequence[str]], tuple[int, str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Repository:
+    """The repository of this host."""
+
+    run: Runner
+
+    @property
+    def there(self) -> bool:
+        """Whether this host was set up."""
+        return CONFIG.exists()
+
+    def ask(self, command: str, *words: str) -> str:
+        """What pgBackRest says. BackupError with its own words if it fails."""
+        rc, out, err = self.run(as_postgres("pgbackrest", f"--stanza={STANZA}", command, *words))
+        if rc != 0:
+            raise BackupError(f"pgbackrest {command} failed: {one_line(err or out)}")
+        return out
+
+    def catalogue(self, timeline: int | None = None) -> Catalogue:
+        """What is there; the way of a restore leads to *timeline*, by default to the newest one."""
+        catalogue = parse_info(self.ask("info", "--output=json"), STANZA)
+        folder = self._archive_folder(catalogue.history) if catalogue.archives else ""
+        if not folder:
+            return catalogue
+        # A folder for each four gigabytes of a timeline's WAL, and how each timeline came about.
+        names = self.ask("repo-ls", folder, "--filter=^[0-9A-F]{8}([0-9A-F]{8}|\\.history)$").split()
+        timelines = {int(name[:8], 16) for name in names}
+        wanted = timeline or max(timelines, default=1)
+        if wanted not in timelines:
+            there = ", ".join(map(str, sorted(timelines)))
+            raise BackupError(f"the archive has no timeline {wanted}, it has {there}. Nothing was changed")
+        history = f"{wanted:08X}.history"
+        text = self.ask("repo-get", f"{folder}/{history}") if history in names else ""
+        return dataclasses.replace(catalogue, timeline=wanted, ancestry=tuple(parse_history(text)))
+
+    def _archive_folder(self, history: int) -> str:
+        # Named after the version and the history, as in 17-1.
+        names = self.ask("repo-ls", f"archive/{STANZA}", f"--filter=^[0-9.]+-{history}$").split()
+        return f"archive/{STANZA}/{names[0]}" if names else ""
+
+    def backup_running(self) -> bool:
+        """Whether a backup is being made."""
+        return any(self.unit(kind)["ActiveState"] == "activating" for kind in KINDS)
+
+    def unit(self, kind: str) -> dict[str, str]:
+        """How the unit that makes such backups is, in systemd's words."""
+        names = "ActiveState,Result,ExecMainStatus,ExecMainExitTimestamp"
+        _rc, out, _err = self.run(["systemctl", "show", f"pg-backup@{kind}.service", f"--property={names}"])
+        shown = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+        return {name: shown.get(name, "") for name in names.split(",")}
+
+    def next_backup(self) -> str:
+        """When the next one is due, in systemd's words; empty without a timer."""
+        names = ["pg-backup-full.timer", "pg-backup-diff.timer"]
+        _rc, out, _err = self.run(["systemctl", "list-timers", "--no-legend", "--no-pager", *names])
+        # The soonest stands first; the date is followed by how long it is until then.
+        found = re.match(r"\w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (\w+)", out)
+        return " ".join(found.groups()) if found else ""
+
+    def start(self, kind: str) -> None:
+        """Begin a backup, and don't wait for it."""
+        rc, out, err = self.run(["systemctl", "start", "--no-block", f"pg-backup@{kind}.service"])
+        if rc != 0:
+            raise BackupError(f"the backup could not be started: {one_line(err or out)}")
+
+    def observe(self, timeline: int | None = None) -> dict[str, Any]:
+        """Everything that a playbook wants to know, as plain data."""
+        return {
+            "catalogue": self.catalogue(timeline).to_dict(),
+            "units": {kind: self.unit(kind) for kind in KINDS},
+            "next_backup": self.next_backup(),
+        }

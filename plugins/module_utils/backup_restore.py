@@ -1,0 +1,279 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``restore.yml`` does, decided from what is declared, observed and wanted; or why it must not. Pure.
+
+A restore that replaces the database is made beside it first. Only once it has come to the wanted point is anything
+stopped; the old data directory is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import (
+    BackupError,
+    Catalogue,
+    Wanted,
+    choose,
+    parse_time,
+    utc,
+)
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import Observation, State, listed
+
+LATEST = "latest"
+
+
+class Place(StrEnum):
+    """Where the restored database goes."""
+
+    REPLACE = "replace"
+    BESIDE = "beside"
+    ABSENT = "absent"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the operator asked for. *to* is a time, ``latest`` or empty; *label* a backup's; *host* a member's name,
+    empty for the primary."""
+
+    to: str = ""
+    label: str = ""
+    timeline: int | None = None
+    host: str = ""
+    place: Place = Place.REPLACE
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Request:
+        """From the playbook's variables; BackupError for what can't be meant."""
+        place = str(data.get("place") or Place.REPLACE)
+        if place not in list(Place):
+            raise BackupError(f"restore_place is {place!r}, expected {' or '.join(Place)}. Nothing was changed")
+        timeline = str(data.get("timeline") or "")
+        if timeline and not timeline.isdigit():
+            raise BackupError(f"restore_timeline is {timeline!r}, expected a number. Nothing was changed")
+        request = cls(
+            str(data.get("to") or ""),
+            str(data.get("label") or ""),
+            int(timeline) if timeline else None,
+            str(data.get("host") or ""),
+            Place(place),
+        )
+        if request.place is not Place.ABSENT and bool(request.to) is bool(request.label):
+            raise BackupError(
+                "say what to restore, one of the two: -e restore_to=2026-11-24T14:05:00+00:00 (or latest), or "
+                "-e restore_label= with a backup's label. Nothing was changed"
+            )
+        return request
+
+    @property
+    def wanted(self) -> Wanted:
+        """The point in time."""
+        return Wanted(None if self.to in ("", LATEST) else parse_time(self.to), self.label)
+
+
+@dataclasses.dataclass(frozen=True)
+class RestorePlan:
+    """The decision. With any of *refusals* nothing may be changed.
+
+    *target* restores; *live* says whether it is the running primary. *label*, *options* and *size* are of the backup
+    that it begins with. *stop_first*: everybody is stopped before, so that nothing is written after the last WAL.
+    *version* is PostgreSQL's, *timeline* the latest that a member was on when this was decided.
+    """
+
+    refusals: tuple[str, ...]
+    target: str = ""
+    live: bool = False
+    place: str = Place.REPLACE
+    label: str = ""
+    options: tuple[str, ...] = ()
+    size: int = 0
+    stop_first: bool = False
+    standbys: tuple[str, ...] = ()
+    version: int | None = None
+    timeline: int = 0
+    text: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        data = dataclasses.asdict(self)
+        return {**data, **{name: list(data[name]) for name in ("refusals", "options", "standbys")}}
+
+
+def restore_plan(
+    members: Sequence[str],
+    observations: Mapping[str, Observation | None],
+    backups: Mapping[str, Any] | None,
+    asked: Mapping[str, Any],
+    now: float,
+) -> RestorePlan:
+    """What to restore, where, and what that costs.
+
+    *members* are the declared ones in order; *backups* what ``backup_info`` observed, None if there is no repository;
+    *asked* the fields of ``Request``; *now* seconds since the epoch.
+    """
+    try:
+        return _plan(members, observations, backups, Request.from_dict(asked), now)
+    except BackupError as error:
+        return RestorePlan((str(error),))
+
+
+def _plan(
+    members: Sequence[str],
+    observations: Mapping[str, Observation | None],
+    backups: Mapping[str, Any] | None,
+    request: Request,
+    now: float,
+) -> RestorePlan:
+    if request.place is Place.ABSENT:
+        seen = {name: one for name in members if (one := observations.get(name)) is not None}
+        target = _target(members, seen, request)
+        return RestorePlan(
+            (),
+            target=target,
+            place=request.place.value,
+            version=seen[target].version,
+            text=f"Removes the copy on {target}",
+        )
+    if not backups:
+        raise BackupError(
+            "no backups can be read: the host of the group backup can't be reached or was not set up, or there is "
+            "none. Nothing was changed"
+        )
+    seen = {name: one for name in members if (one := observations.get(name)) is not None}
+    target = _target(members, seen, request)
+    primaries = [name for name, one in seen.items() if one.state is State.PRIMARY]
+    live = target in primaries
+    identifiers = {one.system_identifier for one in seen.values() if one.has_data and one.system_identifier}
+    if len(identifiers) > 1 or len(primaries) > 1:
+        raise BackupError(
+            "the members don't belong to one cluster, or several of them are primaries. Nothing was changed. Mend that "
+            "first: status.yml says how"
+        )
+    choice = choose(Catalogue.from_dict(backups["catalogue"]), request.wanted, now, next(iter(identifiers), ""))
+    replaces = request.place is Place.REPLACE
+    plan = RestorePlan(
+        (),
+        target=target,
+        live=live,
+        place=request.place.value,
+        label=choice.backup.label,
+        options=choice.options,
+        size=choice.backup.size,
+        stop_first=replaces and live and request.to == LATEST,
+        standbys=tuple(name for name in members if name != target) if replaces else (),
+        version=max((one.version for one in seen.values() if one.has_data and one.version), default=None),
+        timeline=max((one.timeline for one in seen.values()), default=0),
+    )
+    if plan.version is None:
+        raise BackupError(
+            "no member holds a database, so there is no place to restore to. Nothing was changed. Run site.yml first"
+        )
+    backup = f"{choice.backup.label} (of {utc(choice.backup.stop)}, {choice.backup.size / 1e6:.0f} MB)"
+    return dataclasses.replace(plan, text="\n".join(_lines(plan, request, backup, seen)))
+
+
+def _target(members: Sequence[str], seen: Mapping[str, Observation], request: Request) -> str:
+    if request.host and request.host not in members:
+        raise BackupError(
+            f"restore_host is {request.host}, expected a member of the cluster ({listed(members)}). Nothing was changed"
+        )
+    primaries = [name for name, one in seen.items() if one.state is State.PRIMARY]
+    if request.place is not Place.REPLACE:
+        target = request.host or (primaries or [""])[0]
+        if target not in seen:
+            raise BackupError(f"{target or 'no primary'} can't be reached or found: name another one by restore_host")
+        return target
+    silent = [name for name in members if name not in seen]
+    if silent:
+        raise BackupError(
+            f"{listed(silent)} can't be reached, and may be a primary that would go on beside the restored one. "
+            "Nothing was changed. Bring it back, or take it out of the inventory if it is gone for good"
+        )
+    if primaries and request.host and request.host != primaries[0]:
+        raise BackupError(
+            f"restore_host is {request.host}, and {primaries[0]} is the live primary, whose place the restored "
+            "database takes. Nothing was changed. Leave restore_host out, or restore beside: -e restore_place=beside"
+        )
+    if not primaries and not request.host:
+        raise BackupError(
+            "nobody is the primary. Nothing was changed. If a member still holds the data, failover.yml or site.yml "
+            f"start it without losing anything. To restore nevertheless, name the host: -e restore_host={members[0]}"
+        )
+    if not primaries and seen[request.host].has_fence_marker:
+        raise BackupError(
+            f"{request.host} is fenced ({seen[request.host].fenced_reason or 'no reason given'}) and would not start. "
+            "Nothing was changed. Name another host, or remove the file that ends in .fenced from /var/lib/postgresql"
+        )
+    return primaries[0] if primaries else request.host
+
+
+def overtaken(planned: int, stopped: Mapping[str, Observation | None]) -> list[str]:
+    """What speaks against replacing a database now that everybody is *stopped*: a restore takes long, and somebody may
+    have failed over meanwhile. *planned* is the plan's ``timeline``."""
+    return [
+        f"{name} is {'out of reach' if one is None else f'on timeline {one.timeline}'} now, expected it stopped on "
+        f"timeline {planned} at most: somebody was promoted since this restore was decided. Nothing was overwritten. "
+        "Run site.yml, which starts the members, and decide anew"
+        for name, one in stopped.items()
+        if one is None or one.timeline > planned or one.state in (State.PRIMARY, State.STANDBY)
+    ]
+
+
+def _lines(plan: RestorePlan, request: Request, backup: str, seen: Mapping[str, Observation]) -> Iterator[str]:
+    moment = utc(parse_time(request.to)) if request.to not in ("", LATEST) else ""
+    what = f"as of {moment}" if moment else "all that was archived" if request.to else "the backup alone"
+    yield f"Restore: {what}"
+    yield f"  begins with  {backup}"
+    if plan.place == Place.BESIDE:
+        yield f"  goes         beside the instance on {plan.target}, which is left alone"
+        return
+    who = "the live primary" if plan.live else "nobody is the primary"
+    yield f"  replaces     the database on {plan.target} ({who}); its data directory is kept beside the new one"
+    if plan.live and not plan.stop_first:
+        yield f"  gives up     what was committed after that; {plan.target} serves until the copy is ready"
+    elif plan.stop_first:
+        yield "  gives up     nothing; everybody is stopped first, so that the archive has all of it"
+    elif any(one.has_data for one in seen.values()):
+        yield "  gives up     what the archive never received; the data directories are kept"
+    if plan.standbys:
+        yield f"  rebuilds     {listed(plan.standbys)}"
+
+
+def report_lines(plan: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[str]:
+    """What was done, and what is left to do. *results* are of the module ``backup_restore``, by its ``state``."""
+    ready = results.get("ready") or {}
+    seconds = {**ready.get("seconds", {}), **(results.get("finished") or {}).get("seconds", {})}
+    took = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+    if plan["place"] == Place.ABSENT:
+        yield f"The copy on {plan['target']} is gone."
+        return
+    if plan["place"] == Place.BESIDE:
+        yield f"Restored beside the instance on {plan['target']} ({took}); it accepts writes and archives nothing."
+        yield f"Look into it there, as the user postgres: {ready['reach']}"
+        yield f"Remove it with: restore.yml -e restore_place=absent -e restore_host={plan['target']}"
+        return
+    yield f"Restored on {plan['target']}, timeline {results['finished']['restored']['timeline']} ({took})."
+    if (ready.get("restored") or {}).get("last_commit"):
+        yield f"The last commit in it is of {ready['restored']['last_commit']}."
+    if results["placed"].get("old"):
+        yield (
+            f"The old data directory lies in {results['placed']['old']}. Once nobody misses anything, remove it: "
+            f"rm -r, on {plan['target']}."
+        )
+    yield "A new backup has begun: the ones before are of a history that was left."
+
+
+def backup_lines(catalogue: Catalogue, backups: Mapping[str, Any]) -> Iterator[str]:
+    """The backups of a repository, oldest first."""
+    for one in catalogue.backups:
+        note = "  BROKEN" if one.broken else ""
+        yield f"  {one.label:<34} {one.kind:<5} {utc(one.stop)}  {one.size / 1e6:8.0f} MB{note}"
+    for archive in catalogue.archives:
+        if archive.history == catalogue.history:
+            yield f"  WAL to {archive.last}, in repository {archive.repository}"
+    if backups.get("next_backup"):
+        yield f"  next backup: {backups['next_backup']}"

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, The renfo.redundancy authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import BackupError
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_io import Repository
+
+HISTORY = "1\t0/5000000\tno recovery target specified\n\n2\t0/6000100\tbefore 2026-11-23\n"
+
+
+class Host:
+    """A host with a repository: answers by the words that a command ends with."""
+
+    def __init__(self, timelines: Sequence[int] = ()) -> None:
+        self.asked: list[str] = []
+        archive = {"database": {"id": 1, "repo-key": 1}, "id": "17-1", "min": "0" * 24, "max": "0" * 24}
+        names = ["0000000100000000", *(f"{number:08X}.history" for number in timelines), "0000000500000000"]
+        info = [{"name": "main", "db": [{"id": 1, "system-id": 7}], "archive": [archive], "backup": [], "repo": []}]
+        self.answers = {
+            "info --output=json": json.dumps(info),
+            "repo-ls archive/main --filter=^[0-9.]+-1$": "17-1\n",
+            "repo-ls archive/main/17-1 --filter=^[0-9A-F]{8}([0-9A-F]{8}|\\.history)$": "\n".join(names),
+            "repo-get archive/main/17-1/00000003.history": HISTORY,
+        }
+
+    def __call__(self, argv: Sequence[str]) -> tuple[int, str, str]:
+        words = " ".join(argv)
+        self.asked.append(words)
+        for end, answer in self.answers.items():
+            if words.endswith(end):
+                return 0, answer, ""
+        return 28, "", "2026-11-23 P00  ERROR: [028]: no such thing"
+
+
+def test_the_way_leads_to_the_timeline_that_is_named() -> None:
+    found = Repository(Host([2, 3])).catalogue(timeline=3)
+    assert found.system_identifier == "7"
+    assert found.timeline == 3
+    assert [(one.timeline, str(one.switch_lsn)) for one in found.ancestry] == [(1, "0/5000000"), (2, "0/6000100")]
+
+
+def test_without_a_name_it_leads_to_the_newest() -> None:
+    # Its history was never archived: archiving began later.
+    found = Repository(Host([2, 3])).catalogue()
+    assert (found.timeline, found.ancestry) == (5, ())
+
+
+def test_the_first_timeline_has_no_ancestors() -> None:
+    first = Repository(Host([2, 3])).catalogue(timeline=1)
+    assert (first.timeline, first.ancestry) == (1, ())
+
+
+def test_a_timeline_that_was_never_archived() -> None:
+    with pytest.raises(BackupError, match=r"no timeline 4, it has 1, 2, 3, 5\. Nothing was changed"):
+        Repository(Host([2, 3])).catalogue(timeline=4)
+
+
+def test_pgbackrest_says_itself_what_went_wrong() -> None:
+    with pytest.raises(BackupError, match=r"stanza-create failed: .*no such thing"):
+        Repository(Host()).ask("stanza-create")
+
+
+def test_it_is_asked_as_postgres() -> None:
+    host = Host()
+    Repository(host).catalogue()
+    assert all("runuser -u postgres" in words for words in host.asked)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "Wed 2026-11-25 01:34:00 UTC 23h - - pg-backup-diff.timer pg-backup@diff.service\n",
+            "2026-11-25 01:34:00 UTC",
+        ),
+        ("", ""),
+    ],
+)
+def test_when_the_next_backup_is_due(said: str, expected: str) -> None:
+    assert Repository(lambda _argv: (0, said, "")).next_backup() == expected
+
+
+@pytest.mark.parametrize(("state", "running"), [("activating", True), ("inactive", False), ("failed", False)])
+def test_whether_a_backup_is_being_made(state: str, running: bool) -> None:
+    assert Repository(lambda _argv: (0, f"ActiveState={state}\n", "")).backup_running() is running
