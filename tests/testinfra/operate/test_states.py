@@ -124,6 +124,8 @@ def test_a_replica_and_a_standby_more_restart_nothing_else(lab: Lab) -> None:
     def grow(groups: dict) -> None:
         groups["app_replicas"]["hosts"]["ops1"] = {"app_replicas_count": 2}
         groups["pg_replica"]["hosts"]["ops1"] = None
+        # A member of the cluster can't keep its backups.
+        groups["backup"]["hosts"] = {}
 
     before = processes(lab)
     play = lab.play("site.yml", change=grow)
