@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,9 +45,12 @@ class Repository:
             raise BackupError(f"pgbackrest {command} failed: {one_line(err or out)}")
         return out
 
-    def catalogue(self, timeline: int | None = None) -> Catalogue:
-        """What is there; the way of a restore leads to *timeline*, by default to the newest one."""
-        catalogue = parse_info(self.ask("info", "--output=json"), STANZA)
+    def catalogue(self) -> Catalogue:
+        """What is there."""
+        return parse_info(self.ask("info", "--output=json"), STANZA)
+
+    def with_way(self, catalogue: Catalogue, timeline: int | None = None) -> Catalogue:
+        """The same with the way of a restore, which leads to *timeline*, by default to the newest one."""
         folder = self._archive_folder(catalogue.history) if catalogue.archives else ""
         if not folder:
             return catalogue
@@ -68,14 +72,19 @@ class Repository:
 
     def backup_running(self) -> bool:
         """Whether a backup is being made."""
-        return any(self.unit(kind)["ActiveState"] == "activating" for kind in KINDS)
+        return any(unit["ActiveState"] == "activating" for unit in self.units().values())
 
-    def unit(self, kind: str) -> dict[str, str]:
-        """How the unit that makes such backups is, in systemd's words."""
-        names = "ActiveState,Result,ExecMainStatus,ExecMainExitTimestamp"
-        _rc, out, _err = self.run(["systemctl", "show", f"pg-backup@{kind}.service", f"--property={names}"])
-        shown = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-        return {name: shown.get(name, "") for name in names.split(",")}
+    def units(self) -> dict[str, dict[str, str]]:
+        """For each kind of backup, how the unit that makes it is, in systemd's words."""
+        properties = "ActiveState,Result,ExecMainStatus,ExecMainExitTimestamp"
+        names = [f"pg-backup@{kind}.service" for kind in KINDS]
+        _rc, out, _err = self.run(["systemctl", "show", *names, f"--property={properties}"])
+        # One paragraph for each unit, in the order in which they were asked for.
+        shown = [dict(line.split("=", 1) for line in part.splitlines() if "=" in line) for part in out.split("\n\n")]
+        return {
+            kind: {name: found.get(name, "") for name in properties.split(",")}
+            for kind, found in itertools.zip_longest(KINDS, shown[: len(KINDS)], fillvalue={})
+        }
 
     def next_backup(self) -> str:
         """When the next one is due, in systemd's words; empty without a timer."""
@@ -91,10 +100,11 @@ class Repository:
         if rc != 0:
             raise BackupError(f"the backup could not be started: {one_line(err or out)}")
 
-    def observe(self, timeline: int | None = None) -> dict[str, Any]:
+    def observe(self, for_restore: bool = False, timeline: int | None = None) -> dict[str, Any]:
         """Everything that a playbook wants to know, as plain data."""
+        catalogue = self.catalogue()
         return {
-            "catalogue": self.catalogue(timeline).to_dict(),
-            "units": {kind: self.unit(kind) for kind in KINDS},
+            "catalogue": (self.with_way(catalogue, timeline) if for_restore else catalogue).to_dict(),
+            "units": self.units(),
             "next_backup": self.next_backup(),
         }

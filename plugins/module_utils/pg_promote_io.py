@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +34,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_steps 
     refuse_behind,
     refuse_beside,
     refuse_promotion,
+    to_archive_again,
     uncertainties,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_session import (
@@ -41,6 +43,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_session import
     local_session,
     remote_session,
 )
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_standby_io import sync
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_standby_steps import (
     Replication,
 )
@@ -49,6 +52,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_switchover_ste
     LOCK_SPACE,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_text import (
+    parse_history,
     timeline_of_position,
 )
 
@@ -234,6 +238,7 @@ class Promotion:
             deadline = time.monotonic() + self.timeout
             began = time.monotonic()
             if standing.in_recovery:
+                archive_again(session, self.instance, standing)
                 if not session.value("SELECT pg_promote(wait => false)", LOCAL):
                     raise PgError("pg_promote() couldn't signal the server, expected a promotion: see the server's log")
                 wait_for_end_of_recovery(session, deadline)
@@ -259,6 +264,24 @@ def claim(session: Session) -> None:
                 "two minutes: run again then"
             )
         time.sleep(10 * POLL)
+
+
+def archive_again(session: Session, instance: Instance, standing: Standing) -> None:
+    """Have this standby archive, once it is the primary, what it received: the lost primary may not have.
+
+    Before the promotion, for what counts as archived may be removed right after it. What is archived already costs a
+    comparison. https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-ARCHIVING-WAL
+    """
+    if session.value("SHOW archive_mode", LOCAL) == "off":
+        return
+    wal = instance.data_directory / "pg_wal"
+    history = read_text(wal / f"{standing.timeline:08X}.history") if standing.timeline > 1 else ""
+    names = os.listdir(wal / "archive_status")
+    for name in to_archive_again(names, standing.timeline, parse_history(history), standing.segment_size):
+        # The server removes files that it needs no more, until this moment.
+        with suppress(FileNotFoundError):
+            (wal / "archive_status" / name).rename(wal / "archive_status" / name.replace(".done", ".ready"))
+    sync(wal / "archive_status")
 
 
 def wait_for_end_of_recovery(session: Session, deadline: float) -> None:

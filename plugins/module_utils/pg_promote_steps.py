@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     Lsn,
     PgError,
+    TimelineSwitch,
 )
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_fork import segment_number
 
 
 @dataclass(frozen=True)
@@ -146,3 +149,22 @@ def uncertainties(answers: Mapping[str, PeerAnswer]) -> Sequence[str]:
         for name, answer in answers.items()
         if answer.reachable and answer.in_recovery is None
     ]
+
+
+def to_archive_again(
+    names: Iterable[str], timeline: int, ancestry: Iterable[TimelineSwitch], segment_size: int
+) -> Iterator[str]:
+    """Of the *names* in ``archive_status``, those of the WAL that leads to *timeline* and counts as archived.
+
+    A standby marks what it receives as done, archived or not: that is its primary's business. Once the primary is lost
+    nobody else has what it had not archived yet. *ancestry* is how *timeline* came about, *segment_size* in bytes.
+    """
+    ends = {one.timeline: one.switch_lsn // segment_size for one in ancestry}
+    for name in names:
+        found = re.fullmatch(r"([0-9A-F]{8})(?:([0-9A-F]{16})|\.history)\.done", name)
+        if found is None:
+            continue
+        of = int(found[1], 16)
+        # Where a timeline branched off, its own first file has all of what came before.
+        if of == timeline or (of in ends and (not found[2] or segment_number(name, segment_size) < ends[of])):
+            yield name

@@ -23,6 +23,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import (
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_io import (
     LOCAL,
     POLL,
+    archive_again,
     fence_of,
     look,
     now_at,
@@ -212,6 +213,7 @@ class TakeOver:
 
     def _promote(self, armed: Session, eye: Session, ready: Armed, began: float) -> TookOver:
         proven = time.monotonic()
+        archive_again(eye, self.instance, ready.standing)
         armed.send(
             f"SELECT CASE WHEN clock_timestamp() < '{ready.last_moment}'::timestamptz"
             f" THEN pg_promote(true, {FOR_EVER}) END"

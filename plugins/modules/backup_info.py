@@ -27,6 +27,10 @@ attributes:
     platforms: debian
     support: full
 options:
+  for_restore:
+    description: Whether to look up the way of a restore too, which the archive tells more slowly.
+    type: bool
+    default: false
   timeline:
     description: The timeline that a restore is to lead to. By default the newest that the archive knows.
     type: int
@@ -65,12 +69,13 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.backup_io import 
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"timeline": {"type": "int"}}, supports_check_mode=True)
+    arguments = {"for_restore": {"type": "bool", "default": False}, "timeline": {"type": "int"}}
+    module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     repository = Repository(lambda argv: module.run_command(argv, cwd="/"))
     if not repository.there:
         module.exit_json(changed=False, backups=None)
     try:
-        module.exit_json(changed=False, backups=repository.observe(module.params["timeline"]))
+        module.exit_json(changed=False, backups=repository.observe(**module.params))
     except BackupError as error:
         module.fail_json(msg=str(error))
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,6 +99,32 @@ def make_pair(primary: Any, *standbys: Any) -> None:
         standby.start()
     for standby in standbys:
         eventually(lambda s=standby: s.sql("SELECT status FROM pg_stat_wal_receiver") == "streaming")
+
+
+def archives(lost: Any, successor: Any) -> Path:
+    """A folder that ``successor`` archives to; ``lost`` can't archive at all, and is restarted for that."""
+    folder: Path = lost.instance.data_directory.parent.parent / "archive"
+    folder.mkdir()
+    shutil.chown(folder, "postgres", "postgres")
+    for host, command in ((lost, "false"), (successor, f"test ! -f {folder}/%f && cp %p {folder}/%f")):
+        settings = host.instance.config_directory / "conf.d" / "archive.conf"
+        settings.write_text(f"archive_mode = on\narchive_command = '{command}'\n")
+    lost.stop()
+    lost.start()
+    return folder
+
+
+def write_a_segment(primary: Any) -> str:
+    """Write into a file of WAL and go on to the next; its name."""
+    written = primary.sql("SELECT pg_walfile_name(pg_logical_emit_message(true, 'test', 'text'))")
+    primary.sql("SELECT pg_switch_wal()")
+    return str(written)
+
+
+def counted_as_archived(host: Any) -> set[str]:
+    """The files of WAL that ``host`` sees no need to archive."""
+    statuses = host.instance.data_directory / "pg_wal" / "archive_status"
+    return {path.stem for path in statuses.glob("*.done")}
 
 
 def eventually(done: Callable[[], bool], seconds: float = 10) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import BackupError
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import BackupError, Catalogue
 from ansible_collections.renfo.redundancy.plugins.module_utils.backup_io import Repository
 
 HISTORY = "1\t0/5000000\tno recovery target specified\n\n2\t0/6000100\tbefore 2026-11-23\n"
@@ -38,8 +38,13 @@ class Host:
         return 28, "", "2026-11-23 P00  ERROR: [028]: no such thing"
 
 
+def way(host: Host, timeline: int | None = None) -> Catalogue:
+    repository = Repository(host)
+    return repository.with_way(repository.catalogue(), timeline)
+
+
 def test_the_way_leads_to_the_timeline_that_is_named() -> None:
-    found = Repository(Host([2, 3])).catalogue(timeline=3)
+    found = way(Host([2, 3]), timeline=3)
     assert found.system_identifier == "7"
     assert found.timeline == 3
     assert [(one.timeline, str(one.switch_lsn)) for one in found.ancestry] == [(1, "0/5000000"), (2, "0/6000100")]
@@ -47,18 +52,18 @@ def test_the_way_leads_to_the_timeline_that_is_named() -> None:
 
 def test_without_a_name_it_leads_to_the_newest() -> None:
     # Its history was never archived: archiving began later.
-    found = Repository(Host([2, 3])).catalogue()
+    found = way(Host([2, 3]))
     assert (found.timeline, found.ancestry) == (5, ())
 
 
 def test_the_first_timeline_has_no_ancestors() -> None:
-    first = Repository(Host([2, 3])).catalogue(timeline=1)
+    first = way(Host([2, 3]), timeline=1)
     assert (first.timeline, first.ancestry) == (1, ())
 
 
 def test_a_timeline_that_was_never_archived() -> None:
     with pytest.raises(BackupError, match=r"no timeline 4, it has 1, 2, 3, 5\. Nothing was changed"):
-        Repository(Host([2, 3])).catalogue(timeline=4)
+        way(Host([2, 3]), timeline=4)
 
 
 def test_pgbackrest_says_itself_what_went_wrong() -> None:
@@ -68,7 +73,8 @@ def test_pgbackrest_says_itself_what_went_wrong() -> None:
 
 def test_it_is_asked_as_postgres() -> None:
     host = Host()
-    Repository(host).catalogue()
+    way(host)
+    assert host.asked
     assert all("runuser -u postgres" in words for words in host.asked)
 
 
@@ -88,4 +94,16 @@ def test_when_the_next_backup_is_due(said: str, expected: str) -> None:
 
 @pytest.mark.parametrize(("state", "running"), [("activating", True), ("inactive", False), ("failed", False)])
 def test_whether_a_backup_is_being_made(state: str, running: bool) -> None:
-    assert Repository(lambda _argv: (0, f"ActiveState={state}\n", "")).backup_running() is running
+    said = f"ActiveState=inactive\nResult=success\n\nActiveState={state}\n"
+    assert Repository(lambda _argv: (0, said, "")).backup_running() is running
+
+
+def test_each_unit_has_what_was_said_of_it() -> None:
+    said = "ActiveState=inactive\n\nActiveState=failed\nResult=exit-code\n\nActiveState=activating\n"
+    units = Repository(lambda _argv: (0, said, "")).units()
+    assert {kind: unit["ActiveState"] for kind, unit in units.items()} == {
+        "full": "inactive",
+        "diff": "failed",
+        "incr": "activating",
+    }
+    assert (units["diff"]["Result"], units["full"]["Result"]) == ("exit-code", "")

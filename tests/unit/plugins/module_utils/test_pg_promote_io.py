@@ -23,7 +23,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_io imp
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_steps import Peer
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_session import local_session
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_switchover_steps import ARMED, LOCK_SPACE
-from pg_pair import ACCESS, eventually, is_primary, make_pair, peer_of
+from pg_pair import ACCESS, archives, counted_as_archived, eventually, is_primary, make_pair, peer_of, write_a_segment
 
 if TYPE_CHECKING:
     from .conftest import Host
@@ -58,6 +58,17 @@ class TestPromotion:
         assert again.lsn > done.lsn, "it was to write"
         with pytest.raises(PgError, match=r"is a primary already, on timeline 2, expected timeline 3"):
             promotion(pg2, timeline=3).run()
+
+    def test_it_archives_what_the_lost_primary_had_not(self, pg1: Host, pg2: Host) -> None:
+        archive = archives(pg1, pg2)
+        make_pair(pg1, pg2)
+        segments = [write_a_segment(pg1) for _ in range(2)]
+        eventually(lambda: set(segments) <= counted_as_archived(pg2))
+        pg1.kill()
+        assert list(archive.iterdir()) == []
+
+        promotion(pg2, peer_of(pg1), timeline=2).run()
+        eventually(lambda: set(segments) <= {path.name for path in archive.iterdir()})
 
     def test_a_switchover_that_runs_on_is_waited_for(
         self, pg1: Host, pg2: Host, monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import Lsn, PgError
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import Lsn, PgError, TimelineSwitch
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_steps import (
     Peer,
     PeerAnswer,
@@ -16,6 +16,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_promote_steps 
     refuse_behind,
     refuse_beside,
     refuse_promotion,
+    to_archive_again,
     uncertainties,
 )
 
@@ -112,3 +113,30 @@ def test_a_peer_is_read_from_what_the_topology_gives() -> None:
 def test_a_peer_without_a_name_or_with_a_wrong_port(given: dict[str, Any]) -> None:
     with pytest.raises(PgError, match="expected a name, an address and a port"):
         Peer.from_dict(given)
+
+
+ON_THE_WAY = [
+    "000000030000000000000007.done",
+    "000000030000000000000008.done",
+    "00000003.history.done",
+    "00000002.history.done",
+    "000000020000000000000004.done",
+    "000000010000000000000002.done",
+]
+
+
+def test_what_was_received_is_archived_again() -> None:
+    ancestry = [TimelineSwitch(1, Lsn.parse("0/3000060")), TimelineSwitch(2, Lsn.parse("0/5000000"))]
+    others = [
+        # Written after the branch, by whoever stayed behind.
+        "000000010000000000000003.done",
+        "000000020000000000000005.done",
+        # Of no ancestor.
+        "000000040000000000000009.done",
+        "00000004.history.done",
+        # Not archived yet anyway, or no whole file of WAL.
+        "000000030000000000000006.ready",
+        "000000030000000000000006.partial.done",
+        "000000030000000000000002.00000028.backup.done",
+    ]
+    assert list(to_archive_again([*ON_THE_WAY, *others], 3, ancestry, 16 << 20)) == ON_THE_WAY

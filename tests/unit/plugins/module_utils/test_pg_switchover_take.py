@@ -30,7 +30,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_switchover_tak
     TakeOver,
     TookOver,
 )
-from pg_pair import eventually, is_primary, make_pair, peer_of
+from pg_pair import archives, eventually, is_primary, make_pair, peer_of, write_a_segment
 
 if TYPE_CHECKING:
     from .conftest import Host
@@ -84,17 +84,17 @@ class TestTakeOver:
 
     def test_a_shutdown_that_archives(self, pg1: Host, pg2: Host) -> None:
         # The shutdown then begins a new segment, so that nothing stands before its record there.
-        with (pg1.instance.config_directory / "postgresql.conf").open("a") as settings:
-            settings.write("archive_mode = on\narchive_command = '/bin/true'\n")
-        pg1.stop()
-        pg1.start()
+        archive = archives(pg1, pg2)
         make_pair(pg1, pg2)
+        written = write_a_segment(pg1)
         waiting = Waiting(pg2, take_over(pg2, pg1))
         with session_on(pg2) as other:
             other.ask(ANNOUNCE, 5)
             pg1.sql("INSERT INTO kept VALUES ('last')")
             pg1.stop()
             assert waiting.result(10).outcome == "took_over"
+        # What the old primary couldn't archive the new one does.
+        eventually(lambda: (archive / written).exists())
 
     def test_a_shutdown_that_nobody_announced(self, pg1: Host, pg2: Host) -> None:
         make_pair(pg1, pg2)
