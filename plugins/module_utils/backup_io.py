@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -81,9 +80,10 @@ class Repository:
         _rc, out, _err = self.run(["systemctl", "show", *names, f"--property={properties}"])
         # One paragraph for each unit, in the order in which they were asked for.
         shown = [dict(line.split("=", 1) for line in part.splitlines() if "=" in line) for part in out.split("\n\n")]
+        shown += [{}] * len(KINDS)
         return {
             kind: {name: found.get(name, "") for name in properties.split(",")}
-            for kind, found in itertools.zip_longest(KINDS, shown[: len(KINDS)], fillvalue={})
+            for kind, found in zip(KINDS, shown, strict=False)
         }
 
     def next_backup(self) -> str:

@@ -94,7 +94,7 @@ class TestTakeOver:
             pg1.stop()
             assert waiting.result(10).outcome == "took_over"
         # What the old primary couldn't archive the new one does.
-        eventually(lambda: (archive / written).exists())
+        eventually((archive / written).exists)
 
     def test_a_shutdown_that_nobody_announced(self, pg1: Host, pg2: Host) -> None:
         make_pair(pg1, pg2)
