@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 export LAB_NAME=bench
 checkout=$PWD/.cache/bench/checkout
 log=$PWD/.cache/bench/demo.log
+# The last rehearsal's report lies here, not in the clone.
+export DISASTER=${DISASTER:-$PWD/disaster-report}
 
 rm -rf .cache/bench
 mkdir -p .cache/bench
@@ -22,3 +24,4 @@ make demo >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }
 # The client that writes through it all is the tests' own.
 lab/setup.sh requirements.txt requirements-dev.txt
 .venv/bin/python -m tests.bench_handover
+.venv/bin/python -m tests.bench_backup

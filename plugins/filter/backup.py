@@ -13,9 +13,11 @@ description:
   - The filter C(restore_plan) says what a restore begins with, where it ends, which member it runs on and what is given
     up; or why it must not be done.
   - The filter C(restore_overtaken) says what speaks against it once all members are stopped.
+  - The filter C(system_identifier) gives that of the cluster that is there, empty where it can't be told.
   - The filter C(live_timeline) gives the timeline of the live primary, along which a restore goes.
   - The filter C(restore_report) says what was restored, and what is left to do.
-  - The filter C(backup_text) shows the backups of a repository.
+  - The filter C(media_report) says which files came back, and where store and database disagree.
+  - The filter C(backup_text) shows the backups of a repository, C(backup_problems) lists what is wrong with them.
 positional: _input, hostvars, backups, asked, now
 options:
   _input:
@@ -30,7 +32,7 @@ options:
     description: The RV(renfo.redundancy.backup_info#module:backups) of the backup host.
     type: dict
   asked:
-    description: What the operator asked for. C(to), C(label), C(timeline), C(host) and C(place).
+    description: What the operator asked for. C(what), C(to), C(label), C(timeline), C(host) and C(place).
     type: dict
     required: true
   now:
@@ -63,6 +65,8 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.backup_restore im
     report_lines,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.backup_restore import restore_plan as decide
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_results import backups_of
+from ansible_collections.renfo.redundancy.plugins.module_utils.media_restore import comparison_lines, media_lines
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import observations_from
 
 
@@ -87,6 +91,13 @@ def restore_overtaken(site: Mapping[str, Any], hostvars: Mapping[str, Any], plan
     )
 
 
+def system_identifier(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> str:
+    """Of the cluster that is there; empty where none is, or its members don't agree."""
+    seen = [hostvars[member["name"]].get("pg_observed", {}).get("instance") or {} for member in site["members"]]
+    found = {one["system_identifier"] for one in seen if one.get("system_identifier")}
+    return found.pop() if len(found) == 1 else ""
+
+
 def live_timeline(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> int | str:
     """The timeline that is written now; empty without a primary."""
     seen = [hostvars[member["name"]].get("pg_observed", {}).get("instance") or {} for member in site["members"]]
@@ -98,9 +109,20 @@ def restore_report(plan: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     return "\n".join(report_lines(plan, results))
 
 
+def media_report(restored: Mapping[str, Any] | None, compared: Mapping[str, Any] | None, check: bool = False) -> str:
+    """Which files came back, and where store and database disagree, for people."""
+    lines = [*(media_lines(restored, check) if restored else ()), *(comparison_lines(compared) if compared else ())]
+    return "\n".join(lines)
+
+
 def backup_text(backups: Mapping[str, Any]) -> str:
     """The backups that there are, for people."""
     return "\n".join(backup_lines(backup_catalogue.Catalogue.from_dict(backups["catalogue"]), backups))
+
+
+def backup_problems(backups: Mapping[str, Any], host: str, now: float) -> list[str]:
+    """What is wrong with the backups that *host* keeps."""
+    return [problem for row in backups_of(host, True, True, backups, now) for problem in row.problems]
 
 
 class FilterModule:
@@ -111,7 +133,10 @@ class FilterModule:
         return {
             "restore_plan": restore_plan,
             "restore_report": restore_report,
+            "media_report": media_report,
             "restore_overtaken": restore_overtaken,
             "live_timeline": live_timeline,
+            "system_identifier": system_identifier,
             "backup_text": backup_text,
+            "backup_problems": backup_problems,
         }

@@ -50,7 +50,7 @@ options:
   backups:
     description:
       - The RV(renfo.redundancy.backup_info#module:backups) of the host that keeps them. While it holds any, no new
-        cluster is made.
+        cluster is made: the members are prepared, and wait for a restore.
       - V(unknown) if there is such a host and it could not be asked; no new cluster is made then either.
     type: raw
 seealso:
@@ -88,7 +88,7 @@ _value:
     members:
       description:
         - For each member, keyed by name, C(action), C(reason) and C(upstream).
-        - C(action) is one of V(bootstrap), V(start), V(clone), V(follow), V(rejoin), V(none),
+        - C(action) is one of V(bootstrap), V(start), V(clone), V(follow), V(rejoin), V(restore), V(none),
           V(hold) (nothing may be done now, the rest goes on) and V(refuse) (nothing at all may be
           changed).
       type: dict
@@ -119,7 +119,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import Catalogue, bootstrap_refusal
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import Catalogue, kept_backups
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     Action,
     Declared,
@@ -151,7 +151,9 @@ def cluster_plan(
         raise AnsibleFilterError(f"intent is {intent!r}, expected {' or '.join(known.value for known in Intent)}")
     try:
         seen = observations_from(observations)
-        decided = plan(seen, Declared.from_dict(declared), Intent(intent), list(filter(None, named)) or None).to_dict()
+        kept = kept_backups(Catalogue.from_dict(backups["catalogue"])) if isinstance(backups, Mapping) else ""
+        chosen = list(filter(None, named)) or None
+        decided = plan(seen, Declared.from_dict(declared), Intent(intent), chosen, kept).to_dict()
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
     members = decided["members"].items()
@@ -162,21 +164,20 @@ def cluster_plan(
             for name, member in members
             if member["action"] == Action.REFUSE.value and member["reason"] not in decided["problems"]
         ),
-        *_kept_backups(backups, [member["action"] for _name, member in members]),
+        *_unknown_backups(backups, [member["action"] for _name, member in members]),
     ]
-    decided["held"] = [name for name, member in members if member["action"] == Action.HOLD.value]
+    waiting = (Action.HOLD.value, Action.RESTORE.value)
+    decided["held"] = [name for name, member in members if member["action"] in waiting]
     return decided
 
 
-def _kept_backups(backups: Mapping[str, Any] | str | None, actions: Collection[str]) -> list[str]:
-    if not backups or Action.BOOTSTRAP.value not in actions:
+def _unknown_backups(backups: Mapping[str, Any] | str | None, actions: Collection[str]) -> list[str]:
+    if not isinstance(backups, str) or Action.BOOTSTRAP.value not in actions:
         return []
-    if isinstance(backups, str):
-        return [
-            "no member holds a database, and it can't be told whether there are backups of one: the host of the group "
-            "backup doesn't answer, or its repository can't be read. Mend that, or take it out of the inventory"
-        ]
-    return list(filter(None, [bootstrap_refusal(Catalogue.from_dict(backups["catalogue"]))]))
+    return [
+        "no member holds a database, and it can't be told whether there are backups of one: the host of the group "
+        "backup doesn't answer, or its repository can't be read. Mend that, or take it out of the inventory"
+    ]
 
 
 def observed(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Archive:
 class Catalogue:
     """A stanza. *histories* maps its numbers to the ``system_identifier`` of the cluster each belongs to; the newest
     is the largest number; there is none before the stanza is made. *troubles* are pgBackRest's own words on
-    repositories that it can't use. *timeline* is that of the way that a restore takes, and *ancestry* how it came
+    repositories that it can't use. *version* is PostgreSQL's, of the newest history. *timeline* is that of the way that a restore takes, and *ancestry* how it came
     about; None and empty while nothing was archived."""
 
     stanza: str
@@ -65,6 +65,7 @@ class Catalogue:
     backups: tuple[Backup, ...]
     archives: tuple[Archive, ...]
     troubles: tuple[str, ...]
+    version: int | None = None
     timeline: int | None = None
     ancestry: tuple[TimelineSwitch, ...] = ()
 
@@ -108,6 +109,7 @@ class Catalogue:
             backups=tuple(Backup(**one) for one in data["backups"]),
             archives=tuple(Archive(**one) for one in data["archives"]),
             troubles=tuple(data["troubles"]),
+            version=data["version"],
             timeline=data["timeline"],
             ancestry=tuple(TimelineSwitch(one["timeline"], Lsn.parse(one["switch_lsn"])) for one in data["ancestry"]),
         )
@@ -137,6 +139,7 @@ def parse_info(text: str, stanza: str) -> Catalogue:
             # 0: ok; 1: no stanza yet; 2: no backup yet. The two are said better where one is looked for.
             if one["status"]["code"] not in (0, 1, 2)
         ),
+        version=next((int(one["version"].partition(".")[0]) for one in found.get("db", [])[-1:]), None),
     )
 
 
@@ -224,15 +227,16 @@ def another_cluster(catalogue: Catalogue, system_identifier: str) -> str:
     )
 
 
-def bootstrap_refusal(catalogue: Catalogue) -> str:
-    """Why no new cluster is made while the repository keeps backups of one; empty if it keeps none."""
+def kept_backups(catalogue: Catalogue) -> str:
+    """What is to be done where no member holds a database, but there are backups of one; empty without any."""
     if not catalogue.whole:
         return ""
     newest = catalogue.whole[-1]
     return (
-        "no member holds a database, but there are backups of one (system identifier "
-        f"{catalogue.system_identifier}, the newest, {newest.label}, of {utc(newest.stop)}), and a new one would not "
-        "get into that repository. If they are no longer wanted, move pg_backup_directory away on the backup host"
+        "no member holds a database, and there are backups of one (system identifier "
+        f"{catalogue.system_identifier}, the newest, {newest.label}, of {utc(newest.stop)}): restore.yml -e "
+        "restore_to=latest brings it back, then run site.yml again. If they are no longer wanted, move "
+        "pg_backup_directory away on the backup host"
     )
 
 

@@ -1,16 +1,18 @@
 # Copyright: (c) 2026, The renfo.redundancy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is asked of pgBackRest and of systemd on the host that keeps the repository. Commands go through a runner."""
+"""What is asked of pgBackRest, restic and systemd on the host that keeps the backups. Commands go through a runner."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.renfo.redundancy.plugins.module_utils import media_io
 from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import (
     BackupError,
     Catalogue,
@@ -22,6 +24,10 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_text import pa
 STANZA = "main"
 CONFIG = Path("/etc/pgbackrest/pgbackrest.conf")
 KINDS = ("full", "diff", "incr")
+#: What the roles media_backup and backup_verify leave on the host.
+MEDIA_RESULT = Path("/var/lib/media-backup/result.json")
+VERIFY_RESULT = Path("/var/lib/backup-verify/result.json")
+VERIFY_CONFIG = Path("/etc/backup-verify/config.json")
 
 Runner = Callable[[Sequence[str]], tuple[int, str, str]]
 
@@ -86,13 +92,29 @@ class Repository:
             for kind, found in zip(KINDS, shown, strict=False)
         }
 
-    def next_backup(self) -> str:
-        """When the next one is due, in systemd's words; empty without a timer."""
-        names = ["pg-backup-full.timer", "pg-backup-diff.timer"]
-        _rc, out, _err = self.run(["systemctl", "list-timers", "--no-legend", "--no-pager", *names])
+    def next_of(self, *timers: str) -> str:
+        """When the first of *timers* is due, in systemd's words; empty without one."""
+        _rc, out, _err = self.run(["systemctl", "list-timers", "--no-legend", "--no-pager", *timers])
         # The soonest stands first; the date is followed by how long it is until then.
         found = re.match(r"\w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (\w+)", out)
         return " ".join(found.groups()) if found else ""
+
+    def media(self, snapshots: bool) -> dict[str, Any]:
+        """How the snapshots of the store are; with *snapshots* also their times, for which restic must be asked."""
+        said = self._of_job("media-backup", MEDIA_RESULT)
+        if snapshots and Path(media_io.COMMAND).exists():
+            found = media_io.Media(Path("/"), self.run).snapshots()
+            said["times"] = [one.time for one in found]
+        return said
+
+    def verified(self) -> dict[str, Any]:
+        """How the last verified restore went, and the seconds that it may be old."""
+        config = _json(VERIFY_CONFIG) or {}
+        return {**self._of_job("backup-verify", VERIFY_RESULT), "max_age": config.get("result_max_age")}
+
+    def _of_job(self, unit: str, result: Path) -> dict[str, Any]:
+        _rc, out, _err = self.run(["systemctl", "show", f"{unit}.service", "--property=ActiveState", "--value"])
+        return {"result": _json(result), "state": out.strip(), "next": self.next_of(f"{unit}.timer")}
 
     def start(self, kind: str) -> None:
         """Begin a backup, and don't wait for it."""
@@ -106,5 +128,16 @@ class Repository:
         return {
             "catalogue": (self.with_way(catalogue, timeline) if for_restore else catalogue).to_dict(),
             "units": self.units(),
-            "next_backup": self.next_backup(),
+            "next_backup": self.next_of("pg-backup-full.timer", "pg-backup-diff.timer"),
+            "media": self.media(for_restore),
+            "verified": self.verified(),
         }
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    """What a job wrote there; None if it didn't run yet. It is replaced in one step, so it is whole."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found

@@ -27,6 +27,14 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import O
 LATEST = "latest"
 
 
+class What(StrEnum):
+    """What is restored."""
+
+    ALL = "all"
+    DATABASE = "database"
+    MEDIA = "media"
+
+
 class Place(StrEnum):
     """Where the restored database goes."""
 
@@ -40,6 +48,7 @@ class Request:
     """What the operator asked for. *to* is a time, ``latest`` or empty; *label* a backup's; *host* a member's name,
     empty for the primary."""
 
+    what: What = What.ALL
     to: str = ""
     label: str = ""
     timeline: int | None = None
@@ -52,10 +61,14 @@ class Request:
         place = str(data.get("place") or Place.REPLACE)
         if place not in list(Place):
             raise BackupError(f"restore_place is {place!r}, expected {' or '.join(Place)}. Nothing was changed")
+        what = str(data.get("what") or What.ALL)
+        if what not in list(What):
+            raise BackupError(f"restore_what is {what!r}, expected {' or '.join(What)}. Nothing was changed")
         timeline = str(data.get("timeline") or "")
         if timeline and not timeline.isdigit():
             raise BackupError(f"restore_timeline is {timeline!r}, expected a number. Nothing was changed")
         request = cls(
+            What(what),
             str(data.get("to") or ""),
             str(data.get("label") or ""),
             int(timeline) if timeline else None,
@@ -66,6 +79,11 @@ class Request:
             raise BackupError(
                 "say what to restore, one of the two: -e restore_to=2026-11-24T14:05:00+00:00 (or latest), or "
                 "-e restore_label= with a backup's label. Nothing was changed"
+            )
+        if request.what is What.MEDIA and request.place is not Place.REPLACE:
+            raise BackupError(
+                "restore_what=media goes with no restore_place: files are brought back into the store, and nothing in it is "
+                "removed. Nothing was changed"
             )
         return request
 
@@ -81,7 +99,9 @@ class RestorePlan:
 
     *target* restores; *live* says whether it is the running primary. *label*, *options* and *size* are of the backup
     that it begins with. *stop_first*: everybody is stopped before, so that nothing is written after the last WAL.
-    *version* is PostgreSQL's, *timeline* the latest that a member was on when this was decided.
+    *version* is PostgreSQL's, *timeline* the latest that a member was on when this was decided. With *media* files
+    come back too, as of *moment* (seconds since the epoch, None for the newest snapshot), and are compared with the database
+    on *rows_from*. Without a database to restore *target* is empty and *place* media.
     """
 
     refusals: tuple[str, ...]
@@ -95,6 +115,9 @@ class RestorePlan:
     standbys: tuple[str, ...] = ()
     version: int | None = None
     timeline: int = 0
+    media: bool = False
+    moment: float | None = None
+    rows_from: str = ""
     text: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,8 +151,8 @@ def _plan(
     request: Request,
     now: float,
 ) -> RestorePlan:
+    seen = {name: one for name in members if (one := observations.get(name)) is not None}
     if request.place is Place.ABSENT:
-        seen = {name: one for name in members if (one := observations.get(name)) is not None}
         target = _target(members, seen, request)
         return RestorePlan(
             (),
@@ -143,9 +166,13 @@ def _plan(
             "no backups can be read: the host of the group backup can't be reached or was not set up, or there is "
             "none. Nothing was changed"
         )
-    seen = {name: one for name in members if (one := observations.get(name)) is not None}
-    target = _target(members, seen, request)
     primaries = [name for name, one in seen.items() if one.state is State.PRIMARY]
+    catalogue = Catalogue.from_dict(backups["catalogue"])
+    snapshots = (backups.get("media") or {}).get("times", ())
+    media = request.place is Place.REPLACE and request.what is not What.DATABASE
+    if request.what is What.MEDIA:
+        return _media_alone(primaries, catalogue, snapshots, request, now)
+    target = _target(members, seen, request)
     live = target in primaries
     identifiers = {one.system_identifier for one in seen.values() if one.has_data and one.system_identifier}
     if len(identifiers) > 1 or len(primaries) > 1:
@@ -153,7 +180,7 @@ def _plan(
             "the members don't belong to one cluster, or several of them are primaries. Nothing was changed. Mend that "
             "first: status.yml says how"
         )
-    choice = choose(Catalogue.from_dict(backups["catalogue"]), request.wanted, now, next(iter(identifiers), ""))
+    choice = choose(catalogue, request.wanted, now, next(iter(identifiers), ""))
     replaces = request.place is Place.REPLACE
     plan = RestorePlan(
         (),
@@ -165,15 +192,41 @@ def _plan(
         size=choice.backup.size,
         stop_first=replaces and live and request.to == LATEST,
         standbys=tuple(name for name in members if name != target) if replaces else (),
-        version=max((one.version for one in seen.values() if one.has_data and one.version), default=None),
+        version=max((one.version for one in seen.values() if one.has_data and one.version), default=catalogue.version),
         timeline=max((one.timeline for one in seen.values()), default=0),
+        media=media and bool(snapshots),
+        moment=choice.backup.stop if request.label else request.wanted.time,
+        rows_from=target if media else "",
     )
-    if plan.version is None:
-        raise BackupError(
-            "no member holds a database, so there is no place to restore to. Nothing was changed. Run site.yml first"
-        )
     backup = f"{choice.backup.label} (of {utc(choice.backup.stop)}, {choice.backup.size / 1e6:.0f} MB)"
-    return dataclasses.replace(plan, text="\n".join(_lines(plan, request, backup, seen)))
+    lines = [*_lines(plan, request, backup, seen), *(_media_lines(plan, snapshots) if media else ())]
+    return dataclasses.replace(plan, text="\n".join(lines))
+
+
+def _media_alone(
+    primaries: Sequence[str], catalogue: Catalogue, snapshots: Sequence[float], request: Request, now: float
+) -> RestorePlan:
+    moment = request.wanted.time
+    if request.label:
+        moment = choose(catalogue, request.wanted, now).backup.stop
+    if moment is not None and moment > now:
+        raise BackupError(f"{utc(moment)} is in the future, it is {utc(now)} now. Nothing was changed")
+    if not snapshots:
+        raise BackupError("there is no snapshot of the store. Nothing was changed. Take one: backup.yml")
+    plan = RestorePlan((), place=What.MEDIA.value, media=True, moment=moment, rows_from=(*primaries, "")[0])
+    return dataclasses.replace(plan, text="\n".join(("Restore: the media", *_media_lines(plan, snapshots))))
+
+
+def _media_lines(plan: RestorePlan, snapshots: Sequence[float]) -> Iterator[str]:
+    if not snapshots:
+        yield "  media        stay as they are: there is no snapshot of the store"
+        return
+    before = [time for time in snapshots if plan.moment is None or time <= plan.moment]
+    of = f"the snapshot of {utc(max(before))}" if before else f"the first snapshot, of {utc(min(snapshots))}"
+    if plan.moment is None:
+        yield f"  media        what is missing comes back from {of}"
+    else:
+        yield f"  media        as in {of}; nothing is removed, and what gives way is kept"
 
 
 def _target(members: Sequence[str], seen: Mapping[str, Observation], request: Request) -> str:
@@ -198,6 +251,9 @@ def _target(members: Sequence[str], seen: Mapping[str, Observation], request: Re
             f"restore_host is {request.host}, and {primaries[0]} is the live primary, whose place the restored "
             "database takes. Nothing was changed. Leave restore_host out, or restore beside: -e restore_place=beside"
         )
+    if not request.host and not any(one.has_data for one in seen.values()):
+        # Nothing to choose between: the inventory's initial primary, as for a new cluster.
+        return members[0]
     if not primaries and not request.host:
         raise BackupError(
             "nobody is the primary. Nothing was changed. If a member still holds the data, failover.yml or site.yml "
@@ -231,8 +287,11 @@ def _lines(plan: RestorePlan, request: Request, backup: str, seen: Mapping[str, 
     if plan.place == Place.BESIDE:
         yield f"  goes         beside the instance on {plan.target}, which is left alone"
         return
-    who = "the live primary" if plan.live else "nobody is the primary"
-    yield f"  replaces     the database on {plan.target} ({who}); its data directory is kept beside the new one"
+    if any(one.has_data for one in seen.values()):
+        who = "the live primary" if plan.live else "nobody is the primary"
+        yield f"  replaces     the database on {plan.target} ({who}); its data directory is kept beside the new one"
+    else:
+        yield f"  goes         to {plan.target}; no member holds a database"
     if plan.live and not plan.stop_first:
         yield f"  gives up     what was committed after that; {plan.target} serves until the copy is ready"
     elif plan.stop_first:
@@ -277,3 +336,26 @@ def backup_lines(catalogue: Catalogue, backups: Mapping[str, Any]) -> Iterator[s
             yield f"  WAL to {archive.last}, in repository {archive.repository}"
     if backups.get("next_backup"):
         yield f"  next backup: {backups['next_backup']}"
+    media = (backups.get("media") or {}).get("result") or {}
+    if media.get("good"):
+        good = media["good"]
+        yield (
+            f"  media: {good['files']} files, {good['bytes'] / 1e6:.0f} MB, of {utc(good['began'])}; "
+            f"{media.get('kept', 0)} snapshots are kept"
+        )
+    yield from _verified_lines((backups.get("verified") or {}).get("result"))
+
+
+def _verified_lines(result: Mapping[str, Any] | None) -> Iterator[str]:
+    """What the last verified restore found."""
+    if result is None:
+        yield "  verified: never yet"
+        return
+    rows = sum(one["rows"] for one in result["databases"].values())
+    newest = f", the newest commit of {utc(result['newest'])}" if result["newest"] else ""
+    media = f", {result['media']['sampled']} files" if result["media"] else ""
+    verdict = "restored and checked" if result["ok"] else "FAILED"
+    took = result["ended"] - result["began"]
+    yield f"  verified: {verdict} {utc(result['ended'])} in {took:.0f} s: {rows} rows{newest}{media}"
+    yield from (f"    ! {problem}" for problem in result["problems"])
+    yield from (f"    * {warning}" for warning in result["warnings"])

@@ -104,6 +104,11 @@ class Restore:
 
     def fetch(self) -> None:
         """Bring the files. Goes on where an interrupted one stopped."""
+        if not (self.instance.config_directory / "postgresql.conf").exists():
+            raise PgError(
+                f"{self.instance.config_directory} holds no postgresql.conf, expected a host that is ready for "
+                "PostgreSQL. Nothing was changed. Run site.yml first"
+            )
         self.stop()
         if running_postmaster(self.directory) is None:
             # Left by a host that crashed; pgBackRest would take it for a running server for ever.
@@ -134,6 +139,9 @@ class Restore:
         if folder.exists() and not any((folder / name).exists() for name in ("PG_VERSION", "backup.manifest")):
             # Begun, and of no use to go on with.
             shutil.rmtree(folder)
+        if not folder.parent.exists():
+            folder.parent.mkdir()
+            shutil.chown(folder.parent, "postgres", "postgres")
         there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
         free = shutil.disk_usage(folder.parent).free + there
         if free < self.size + MARGIN:

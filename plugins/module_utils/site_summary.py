@@ -14,12 +14,12 @@ def left_out(
 ) -> dict[str, str]:
     """Which of ``hosts``, those that a run was meant for, it couldn't converge, and why."""
     found = {
-        host: "could not be reached and was left out. Bring it back, then run site.yml again."
+        host: "could not be reached, left out. Bring it back, then run site.yml again."
         for host in site["hosts"]
         if "distribution_release" not in hostvars[host].get("ansible_facts", {})
     }
     for name in plan["held"]:
-        found.setdefault(name, f"was left alone: {plan['members'][name]['reason']}")
+        found.setdefault(name, f"left alone: {plan['members'][name]['reason']}")
     return {host: why for host, why in found.items() if host in hosts}
 
 
@@ -33,8 +33,9 @@ def _lines(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[st
     if plan["primary"]:
         yield f"PostgreSQL primary: {plan['primary']}"
     yield f"Site: https://{settings['site_vip'] or site['load_balancers'][0]['address']}/ ({settings['site_name']})"
-    for host, why in without.items():
-        yield f"! {host} {why}"
+    # What holds for several is said once.
+    for why in dict.fromkeys(without.values()):
+        yield f"! {', '.join(host for host, its in without.items() if its == why)}: {why}"
     for note in plan["notes"]:
         yield f"* {note}"
     yield "Next: ansible-playbook renfo.redundancy.status shows every part of the stack."

@@ -13,15 +13,13 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import Catalogue
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_results import Backups, backups_of
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import bracketed
 
 #: A certificate with fewer days left is a problem: ``site.yml`` renews its own nine days earlier.
 CERTIFICATE_DAYS = 21
 #: A store with less free space than this share is worth a note.
 FREE_SHARE = 0.1
-#: Hours that the newest backup may be old: one a day, and a long one of them.
-BACKUP_HOURS = 36
 #: Seconds that archiving may fail before it counts: its first attempts come before the repository is there.
 ARCHIVE_SECONDS = 300
 EXCERPT = 120
@@ -150,24 +148,6 @@ class Mount:
 
 
 @dataclasses.dataclass(frozen=True)
-class Backups:
-    """The repository of the database's backups. ``newest`` is a label, ``kind`` full, diff or incr, ``stop`` its end in
-    seconds since the epoch, ``wal`` the last one; None where there is none. ``next`` is in systemd's words."""
-
-    host: str
-    reachable: bool
-    count: int
-    newest: str | None
-    kind: str | None
-    stop: float | None
-    size: int | None
-    running: bool
-    wal: str | None
-    next: str
-    problems: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
 class Status:
     """The stack. ``degraded`` is empty, or says what is wrong and what to do, most urgent first.
 
@@ -284,7 +264,8 @@ def stack_status(
     instances = tuple(stack.instance(item) for item in topology["members"])
     bricks = tuple(stack.brick(item) for item in topology["storage_servers"] if stack.serves(item["name"]))
     mounts = tuple(stack.mount(name) for name in topology["storage_clients"])
-    kept = tuple(stack.backups(host["name"], backups, now) for host in [topology["backup"]] if host)
+    keeper = (topology["backup"] or {}).get("name")
+    kept = tuple(stack.backups(keeper, backups, now)) if keeper else ()
     holders = tuple(item.host for item in balancers if item.holds_vip)
     settings = topology["settings"]
     rows: Iterable[Any] = (*hosts, *instances, *balancers, *replicas, *bricks, *mounts, *kept)
@@ -533,50 +514,19 @@ class _Stack:
             problems=tuple(problems),
         )
 
-    def backups(self, host: str, seen: Data | None, now: float) -> Backups:
+    def backups(self, host: str, seen: Data | None, now: float) -> Iterator[Backups]:
         error = (seen or {}).get("error")
-        if error:
-            seen = None
-        catalogue = Catalogue.from_dict(seen["catalogue"]) if seen else Catalogue("", {}, (), (), ())
-        newest = catalogue.whole[-1] if catalogue.whole else None
-        units = seen["units"] if seen else {}
-        running = any(unit["ActiveState"] == "activating" for unit in units.values())
-        wal = [archive.last for archive in catalogue.archives if archive.history == catalogue.history]
-        problems = [f"the backups on {host}: {trouble}" for trouble in catalogue.troubles]
-        problems += [
+        reachable = self._reachable(host)
+        first, *others = backups_of(host, reachable, reachable and not error, None if error else seen, now)
+        problems = [
             f"{name}: pgbackrest.service doesn't run, so it takes no part in backups: run site.yml"
             for name in (host, *self._topology["slots"])
             if self._reachable(name) and not self._unit(name, "pgbackrest.service")["running"]
         ]
-        if error and self._reachable(host):
+        if error and reachable:
             problems.append(f"the backups on {host} can't be observed: {_excerpt(error)}")
-        elif self._reachable(host) and not running:
-            if newest is None:
-                problems.append(f"{host} keeps no backup of the database: run site.yml, then backup.yml")
-            elif now - newest.stop > BACKUP_HOURS * 3600:
-                problems.append(
-                    f"the newest backup of the database is {int((now - newest.stop) / 3600)} hours old, expected one a "
-                    f"day: run backup.yml, and read 'journalctl -u pg-backup@*' on {host}"
-                )
-            for kind, unit in units.items():
-                if unit["ActiveState"] == "failed":
-                    problems.append(
-                        f"the last {kind} backup failed: read 'journalctl -u pg-backup@{kind}' on {host}, then run "
-                        f"backup.yml -e backup_kind={kind}"
-                    )
-        return Backups(
-            host=host,
-            reachable=self._reachable(host),
-            count=len(catalogue.whole),
-            newest=newest.label if newest else None,
-            kind=newest.kind if newest else None,
-            stop=newest.stop if newest else None,
-            size=newest.size if newest else None,
-            running=running,
-            wal=max(wal, default=None),
-            next=seen["next_backup"] if seen else "",
-            problems=tuple(problems),
-        )
+        yield dataclasses.replace(first, problems=(*first.problems, *problems))
+        yield from others
 
     def cluster_problems(self) -> Iterator[str]:
         """What is wrong with PostgreSQL as a whole."""
@@ -686,7 +636,7 @@ class _Stack:
     def _advice(self, name: str) -> str:
         """The plan's reason for a member, which says what to do where ``site.yml`` won't do it."""
         decided = self._plan["members"].get(name) or {}
-        if decided.get("action") in ("hold", "refuse"):
+        if decided.get("action") in ("hold", "refuse", "restore"):
             return str(decided["reason"])
         if decided.get("action") in ("bootstrap", "start", "clone", "follow", "rejoin"):
             return f"{decided['reason']}. Run site.yml"
@@ -710,7 +660,7 @@ class _Stack:
         reasons = [
             decided["reason"]
             for name, decided in self._plan["members"].items()
-            if self._reachable(name) and decided["action"] in ("hold", "refuse")
+            if self._reachable(name) and decided["action"] in ("hold", "refuse", "restore")
         ]
         return reasons[0] if reasons else "bring the PostgreSQL hosts back, or run failover.yml if the primary is lost"
 

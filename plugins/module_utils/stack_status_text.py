@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import utc
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_results import Backups
 from ansible_collections.renfo.redundancy.plugins.module_utils.stack_status import (
-    Backups,
     Brick,
     Certificate,
     Instance,
@@ -92,7 +92,7 @@ def _sections(status: Status) -> Iterator[tuple[tuple[str, ...], list[_Row]]]:
         )
     if status.backups:
         yield (
-            ("BACKUPS", "newest", "ended (UTC)", "database", "kept", "next (UTC)"),
+            ("BACKUPS", "newest", "ended (UTC)", "took", "size", "kept", "next (UTC)"),
             [_backups(item) for item in status.backups],
         )
     shown = {
@@ -181,13 +181,18 @@ def _store(host: str, brick: Brick | None, mount: Mount | None) -> _Row:
 
 
 def _backups(item: Backups) -> _Row:
+    name = f"{item.host} {item.what}"
     if not item.reachable:
-        return _Row(False, (item.host, "unreachable", *[NOTHING] * 4))
-    newest = "running" if item.running and item.kind is None else item.kind
-    ended = NOTHING if item.stop is None else utc(item.stop)[:16]
-    size = NOTHING if item.size is None else in_bytes(item.size)
-    cells = (newest or NOTHING, ended, size, str(item.count), item.next[:16] or NOTHING)
-    return _Row(not item.problems, (item.host, *cells))
+        return _Row(False, (name, "unreachable", *[NOTHING] * 5))
+    cells = (
+        item.newest or NOTHING,
+        NOTHING if item.stop is None else utc(item.stop)[:16],
+        NOTHING if item.took is None else f"{item.took:.0f} s",
+        NOTHING if item.size is None else in_bytes(item.size),
+        NOTHING if item.count is None else str(item.count),
+        item.next[:16] or NOTHING,
+    )
+    return _Row(not item.problems, (name, *cells))
 
 
 def _certificate(certificate: Certificate | None) -> str:

@@ -53,7 +53,16 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
     "site_media_directory": {
         "type": "path",
         "default": "/srv/media",
-        "description": "Where the shared store is mounted, on every app and load balancer host.",
+        "description": "Where the shared store is mounted, on every app and load balancer host, and where backups are kept.",
+    },
+    "site_media_query": {
+        "type": "str",
+        "default": "",
+        "description": (
+            "SQL that lists the files which the application's database names: columns id, path (below the store) and "
+            "sha256 (or null). After a restore, and whenever a backup is verified, store and database are compared by "
+            "it. Default: they are not compared."
+        ),
     },
     "site_secrets_directory": {
         "type": "path",
@@ -299,7 +308,9 @@ def topology(
         replicas=replicas,
         load_balancers=tuple(hosts[name] for name in members_of["nginx_lb"]),
         storage_servers=tuple(hosts[name] for name in members_of["shared_storage"]),
-        storage_clients=tuple(dict.fromkeys((*members_of["app_replicas"], *members_of["nginx_lb"]))),
+        storage_clients=tuple(
+            dict.fromkeys((*members_of["app_replicas"], *members_of["nginx_lb"], *members_of["backup"]))
+        ),
         monitoring=members_of["monitoring"],
         backup=next((hosts[name] for name in members_of["backup"]), None),
         certificates=(

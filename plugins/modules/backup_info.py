@@ -7,11 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_info
-short_description: Observe the repository of a PostgreSQL cluster's backups
+short_description: Observe the backups of the database and of the shared store
 version_added: 0.1.0
 author: The renfo.redundancy authors (@renfo)
 description:
   - Tells which backups and which WAL the repository of this host holds, of which cluster, and how the last ones went.
+  - Tells how the last snapshots of the store went, and the last restore that was made to verify it all.
   - A host that was not set up yet has none; that is no error.
 requirements:
   - root privileges on the host (C(become))
@@ -61,6 +62,15 @@ backups:
     next_backup:
       description: When the next backup is due.
       type: str
+    media:
+      description:
+        - The C(result) of the last snapshots of the shared store, null before the first; the C(state) of the unit that
+          takes them; when the C(next) one is due.
+        - With O(for_restore) also C(times), when each was begun, in seconds since the epoch.
+      type: dict
+    verified:
+      description: The same of the last restore that was made to verify the backups, and the C(max_age) of a result.
+      type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

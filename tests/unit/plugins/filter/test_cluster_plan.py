@@ -57,15 +57,18 @@ def test_who_is_refused_and_who_is_held_is_listed_once() -> None:
 def test_no_cluster_is_made_beside_backups_of_one() -> None:
     empty = {"pg1": {"state": "absent"}, "pg2": {"state": "absent"}}
     nothing = {"stanza": "main", "histories": {}, "backups": [], "archives": [], "troubles": []}
-    nothing |= {"timeline": None, "ancestry": []}
+    nothing |= {"version": 17, "timeline": None, "ancestry": []}
     backup = {"label": "x", "kind": "full", "repository": 1, "history": 1, "start": 0, "stop": 0, "size": 1}
     backup |= {"wal_first": "", "wal_last": "", "lsn_stop": "", "broken": False}
     kept = {"catalogue": {**nothing, "histories": {"1": "7"}, "backups": [backup]}}
 
     assert cluster_plan(DECLARED, empty)["refusals"] == []
     assert cluster_plan(DECLARED, empty, backups={"catalogue": nothing})["refusals"] == []
-    (refusal,) = cluster_plan(DECLARED, empty, backups=kept)["refusals"]
-    assert "there are backups of one" in refusal
+    waiting = cluster_plan(DECLARED, empty, backups=kept)
+    assert (waiting["refusals"], waiting["primary"]) == ([], None)
+    assert waiting["held"] == list(empty)
+    assert {member["action"] for member in waiting["members"].values()} == {"restore"}
+    assert "restore.yml -e restore_to=latest" in waiting["members"]["pg1"]["reason"]
     (refusal,) = cluster_plan(DECLARED, empty, backups="unknown")["refusals"]
     assert "it can't be told whether there are backups" in refusal
     # A cluster that is there is none to be made.

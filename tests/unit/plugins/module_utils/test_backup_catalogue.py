@@ -14,8 +14,8 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue 
     Catalogue,
     Wanted,
     another_cluster,
-    bootstrap_refusal,
     choose,
+    kept_backups,
     parse_info,
     parse_time,
 )
@@ -147,9 +147,10 @@ def test_it_survives_being_plain_data() -> None:
 
 
 def test_no_new_cluster_beside_backups_of_one() -> None:
-    assert "move pg_backup_directory away" in bootstrap_refusal(CATALOGUE)
-    assert bootstrap_refusal(parse_info("[]", "main")) == ""
-    assert bootstrap_refusal(parse_info(info(backup("x", NOON, broken=True)), "main")) == ""
+    assert "restore.yml -e restore_to=latest brings it back" in kept_backups(CATALOGUE)
+    assert "move pg_backup_directory away" in kept_backups(CATALOGUE)
+    assert kept_backups(parse_info("[]", "main")) == ""
+    assert kept_backups(parse_info(info(backup("x", NOON, broken=True)), "main")) == ""
 
 
 def test_a_repository_without_a_stanza_is_nobodys() -> None:

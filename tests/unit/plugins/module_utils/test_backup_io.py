@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils import backup_io, media_io
 from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import BackupError, Catalogue
 from ansible_collections.renfo.redundancy.plugins.module_utils.backup_io import Repository
 
@@ -21,7 +23,7 @@ class Host:
         self.asked: list[str] = []
         archive = {"database": {"id": 1, "repo-key": 1}, "id": "17-1", "min": "0" * 24, "max": "0" * 24}
         names = ["0000000100000000", *(f"{number:08X}.history" for number in timelines), "0000000500000000"]
-        info = [{"name": "main", "db": [{"id": 1, "system-id": 7}], "archive": [archive], "backup": [], "repo": []}]
+        info = [{"name": "main", "db": [{"id": 1, "system-id": 7, "version": "17"}], "archive": [archive], "backup": [], "repo": []}]
         self.answers = {
             "info --output=json": json.dumps(info),
             "repo-ls archive/main --filter=^[0-9.]+-1$": "17-1\n",
@@ -89,7 +91,7 @@ def test_it_is_asked_as_postgres() -> None:
     ],
 )
 def test_when_the_next_backup_is_due(said: str, expected: str) -> None:
-    assert Repository(lambda _argv: (0, said, "")).next_backup() == expected
+    assert Repository(lambda _argv: (0, said, "")).next_of("pg-backup-diff.timer") == expected
 
 
 @pytest.mark.parametrize(("state", "running"), [("activating", True), ("inactive", False), ("failed", False)])
@@ -107,3 +109,25 @@ def test_each_unit_has_what_was_said_of_it() -> None:
         "incr": "activating",
     }
     assert (units["diff"]["Result"], units["full"]["Result"]) == ("exit-code", "")
+
+
+def test_what_the_jobs_left_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, content in (("MEDIA_RESULT", {"good": None}), ("VERIFY_CONFIG", {"result_max_age": 7, "other": 1})):
+        file = tmp_path / name
+        file.write_text(json.dumps(content))
+        monkeypatch.setattr(backup_io, name, file)
+    monkeypatch.setattr(backup_io, "VERIFY_RESULT", tmp_path / "not yet")
+    seen = Repository(Host()).observe()
+    assert seen["media"]["result"] == {"good": None}
+    assert (seen["verified"]["result"], seen["verified"]["max_age"]) == (None, 7)
+    assert seen["catalogue"]["version"] == 17
+
+
+def test_the_times_of_snapshots_are_looked_up_for_a_restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_io, "COMMAND", "/bin/sh")
+    said = json.dumps([{"id": "a", "time": "2026-11-23T12:00:00Z"}])
+    repository = Repository(lambda argv: (0, said if argv[0] == "/bin/sh" else "", ""))
+    assert repository.media(snapshots=True)["times"] == [1795435200.0]
+    assert "times" not in repository.media(snapshots=False)
+    with pytest.raises(BackupError, match="wrong password"):
+        Repository(lambda argv: (1, "", "wrong password")).media(snapshots=True)

@@ -44,11 +44,13 @@ BACKUPS: dict[str, Any] = {
         ],
         "archives": [{"repository": 1, "history": 1, "first": "0" * 24, "last": "000000010000000000000009"}],
         "troubles": [],
+        "version": 17,
         "timeline": None,
         "ancestry": [],
     },
     "units": {},
     "next_backup": "2026-11-24 01:30:00 UTC",
+    "media": {"times": [NOON - 5400, NOON - 1800]},
 }
 
 
@@ -103,6 +105,9 @@ def test_where_nobody_is_the_primary_the_host_is_named() -> None:
         ({"to": "latest", "label": LABEL}, {}, "say what to restore"),
         ({"to": "latest", "place": "elsewhere"}, {}, "expected replace or beside"),
         ({"to": "latest", "timeline": "two"}, {}, "expected a number"),
+        ({"to": "latest", "what": "some"}, {}, "expected all or database or media"),
+        ({"to": "latest", "what": "media", "place": "beside"}, {}, "restore_what=media goes with no restore_place"),
+        ({"to": "2026-11-23T13:00:00Z", "what": "media"}, {}, "in the future"),
         ({"to": "2026-11-23T13:00:00Z"}, {}, "in the future"),
         ({"to": "latest", "host": "pg9"}, {}, "expected a member of the cluster (pg1, pg2, pg3)"),
         ({"to": "latest", "host": "pg2"}, {}, "pg1 is the live primary"),
@@ -132,9 +137,40 @@ def test_a_fenced_host_would_not_start() -> None:
     assert "pg1 is fenced (pg2 took over)" in refusal
 
 
-def test_empty_hosts_are_for_site() -> None:
-    (refusal,) = decide({"to": "latest", "host": "pg1"}, **dict.fromkeys(MEMBERS, Observation(State.ABSENT))).refusals
-    assert "Run site.yml first" in refusal
+def test_empty_hosts_get_what_the_backup_host_has() -> None:
+    empty = dict.fromkeys(MEMBERS, Observation(State.ABSENT))
+    found = decide({"to": "latest"}, **empty)
+    assert (found.refusals, found.target, found.live, found.standbys) == ((), "pg1", False, ("pg2", "pg3"))
+    assert found.version == 17
+    assert "goes         to pg1; no member holds a database" in found.text
+    assert "gives up" not in found.text
+    (refusal,) = decide({"to": "latest"}, **{**empty, "pg2": None}).refusals
+    assert "pg2 can't be reached" in refusal
+
+
+def test_media_come_back_as_of_the_same_time() -> None:
+    found = decide({"to": "2026-11-23T11:00:00Z"})
+    assert (found.media, found.moment, found.rows_from) == (True, NOON - 3600, "pg1")
+    assert "as in the snapshot of 2026-11-23 10:30:00 UTC" in found.text
+    found = decide({"to": "latest"})
+    assert (found.media, found.moment) == (True, None)
+    assert "what is missing comes back from the snapshot of 2026-11-23 11:30:00 UTC" in found.text
+    assert decide({"label": LABEL}).moment == NOON - 7200
+    assert "as in the first snapshot, of 2026-11-23 10:30:00 UTC" in decide({"label": LABEL}).text
+    assert not decide({"to": "latest", "what": "database"}).media
+    assert not decide({"to": "latest", "place": "beside"}).media
+    bare = {**BACKUPS, "media": {}}
+    assert not decide({"to": "latest"}, bare).media
+    assert "there is no snapshot of the store" in decide({"to": "latest"}, bare).text
+
+
+def test_media_alone_leave_the_database_alone() -> None:
+    found = decide({"what": "media", "to": "latest"}, pg2=None)
+    assert (found.refusals, found.place, found.target, found.rows_from) == ((), "media", "", "pg1")
+    assert found.media
+    assert not found.stop_first
+    assert decide({"what": "media", "label": LABEL}).moment == NOON - 7200
+    assert decide({"what": "media", "to": "latest"}, pg1=None).rows_from == ""
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Restore:
     data = tmp_path / "main"
     data.mkdir()
     (data / "PG_VERSION").write_text("17\n")
-    instance = dataclasses.replace(Instance.of(17, data_directory=str(data)), binaries=tmp_path)
+    (tmp_path / "postgresql.conf").write_text("")
+    paths = {"binaries": tmp_path, "config_directory": tmp_path}
+    instance = dataclasses.replace(Instance.of(17, data_directory=str(data)), **paths)
     return Restore(instance, Host(), ("--set=x", "--type=time", "--target=then", "--target-action=pause"), size=1000)
 
 
@@ -115,3 +117,17 @@ def test_the_copy_is_removed(restore: Restore) -> None:
     restore.directory.mkdir()
     assert restore.remove()
     assert not restore.directory.exists()
+
+
+def test_a_host_that_was_never_set_up(restore: Restore) -> None:
+    (restore.instance.config_directory / "postgresql.conf").unlink()
+    with pytest.raises(PgError, match=r"expected a host that is ready for PostgreSQL.*Run site\.yml first"):
+        restore.fetch()
+    assert not restore.directory.exists()
+
+
+def test_a_host_that_never_held_a_database(restore: Restore) -> None:
+    data = restore.instance.data_directory
+    moved = dataclasses.replace(restore, instance=dataclasses.replace(restore.instance, data_directory=data / "17/main"))
+    moved.fetch()
+    assert moved.directory.exists()

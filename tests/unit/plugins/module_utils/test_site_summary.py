@@ -45,9 +45,9 @@ HOSTVARS = {"app1": {}, "pg1": {"ansible_facts": {}}, "pg2": REACHED, "pg3": REA
 
 def test_what_was_left_out_and_why() -> None:
     assert left_out({"hosts": HOSTVARS}, HOSTVARS, PARTIAL, list(HOSTVARS)) == {
-        "app1": "could not be reached and was left out. Bring it back, then run site.yml again.",
-        "pg1": "could not be reached and was left out. Bring it back, then run site.yml again.",
-        "pg3": "was left alone: pg1 must be seen first",
+        "app1": "could not be reached, left out. Bring it back, then run site.yml again.",
+        "pg1": "could not be reached, left out. Bring it back, then run site.yml again.",
+        "pg3": "left alone: pg1 must be seen first",
     }
 
 
@@ -57,8 +57,8 @@ def test_a_limit_leaves_nobody_out() -> None:
 
 
 def test_what_was_left_out_is_told() -> None:
-    lines = site_summary(SITE, PARTIAL, {"pg3": "was left alone: pg1 must be seen first"}).splitlines()
+    lines = site_summary(SITE, PARTIAL, {"pg3": "left alone: pg1 must be seen first"}).splitlines()
     assert lines[2:4] == [
-        "! pg3 was left alone: pg1 must be seen first",
+        "! pg3: left alone: pg1 must be seen first",
         "* the primary is pg2, the inventory says pg1",
     ]

@@ -79,11 +79,35 @@ class World:
                 "backups": [newest_backup()],
                 "archives": [{"repository": 1, "history": 1, "first": "0" * 24, "last": "000000010000000000000009"}],
                 "troubles": [],
+                "version": 17,
                 "timeline": None,
                 "ancestry": [],
             },
             "units": {kind: {"ActiveState": "inactive", "Result": "success"} for kind in ("full", "diff", "incr")},
             "next_backup": "2026-11-24 01:30:00 UTC",
+            "media": {
+                "result": {
+                    "last": {"began": NOW - 900, "ended": NOW - 890, "error": None},
+                    "good": {"snapshot": "s", "began": NOW - 900, "ended": NOW - 890, "files": 3, "bytes": 700},
+                    "kept": 12,
+                    "pruned": 0,
+                    "max_age": 3600,
+                },
+                "state": "inactive",
+                "next": "2026-11-23 12:15:00 UTC",
+            },
+            "verified": {
+                "result": {
+                    "began": NOW - 7200,
+                    "ended": NOW - 7100,
+                    "ok": True,
+                    "problems": [],
+                    "databases": {"app": {"bytes": 4_000_000, "tables": 2, "rows": 7}},
+                },
+                "state": "inactive",
+                "next": "2026-11-24 04:30:00 UTC",
+                "max_age": 129600,
+            },
         }
 
     def _host(self, name: str) -> dict[str, Any]:
@@ -654,9 +678,22 @@ def test_bytes_for_people(number: int, text: str) -> None:
 
 
 def test_what_is_backed_up() -> None:
-    (kept,) = World().status().backups
-    assert (kept.host, kept.count, kept.newest, kept.size) == ("ops1", 1, "20261123-013000F", 5_000_000)
-    assert (kept.wal, kept.next) == ("000000010000000000000009", "2026-11-24 01:30:00 UTC")
+    database, media, verified = World().status().backups
+    assert (database.host, database.count, database.newest, database.size) == ("ops1", 1, "full", 5_000_000)
+    assert (database.took, database.next) == (100, "2026-11-24 01:30:00 UTC")
+    assert (media.newest, media.count, media.size, media.took) == ("3 files", 12, 700, 10)
+    assert (verified.newest, verified.took, verified.size) == ("restored", 100, 4_000_000)
+
+
+def failed(world: World, *problems: str) -> None:
+    world.backups["verified"]["result"].update(ok=False, problems=list(problems))
+
+
+def never_verified(world: World, hours: int) -> None:
+    world.backups["verified"]["result"] = None
+    world.backups["catalogue"]["backups"][0].update(stop=NOW - hours * 3600)
+    # A newer one, which is no reason to wait again.
+    world.backups["catalogue"]["backups"].append(newest_backup())
 
 
 def stopped_server(world: World) -> None:
@@ -676,7 +713,13 @@ def nothing_archived(world: World) -> None:
         (lambda world: world.backups["units"]["diff"].update(ActiveState="failed"), "the last diff backup failed"),
         (lambda world: world.backups["catalogue"]["troubles"].append("it is on fire"), "it is on fire"),
         (lambda world: setattr(world, "backups", {"error": "no passphrase"}), "can't be observed: no passphrase"),
-        (lambda world: setattr(world, "backups", None), "ops1 keeps no backup of the database"),
+        (lambda world: world.backups["media"].update(result=None), "ops1 keeps no snapshot of the store"),
+        (lambda world: world.backups["media"]["result"]["last"].update(error="no store"), "of the store failed: no store"),
+        (lambda world: world.backups["media"]["result"]["good"].update(began=NOW - 3700), "61 minutes old, expected 60"),
+        (lambda world: failed(world, "page 7 is torn"), "failed: page 7 is torn. Run backup.yml -e backup_verify=true"),
+        (lambda world: failed(world, *"abcde"), "failed (and 2 more): a; b; c. Run"),
+        (lambda world: world.backups["verified"]["result"].update(began=NOW - 37 * 3600), "for 37 hours, expected 36"),
+        (lambda world: never_verified(world, 37), "no backup was restored to verify it for 37 hours"),
         (lambda world: world.pg["pg1"]["archiver"].update(failing_for=301), "pg1 can't archive WAL for 5 minutes"),
         (nothing_archived, "pg1 archives no WAL"),
         (stopped_server, "pg2: pgbackrest.service doesn't run"),
@@ -699,12 +742,22 @@ def test_what_is_wrong_with_backups_is_said(spoil: Callable[[World], None], word
         ),
         lambda world: world.pg["pg1"]["archiver"].update(failing_for=60),
         lambda world: world.backups["catalogue"]["backups"][0].update(stop=NOW - 35 * 3600),
+        lambda world: world.backups["media"].update(result=None, state="activating"),
+        lambda world: never_verified(world, 35),
     ],
 )
 def test_what_passes_by_itself_is_no_problem(spoil: Callable[[World], None]) -> None:
     world = World()
     spoil(world)
     assert world.status().degraded == ()
+
+
+def test_a_host_that_was_not_set_up_keeps_nothing() -> None:
+    world = World()
+    world.backups = None
+    said = world.status().degraded
+    assert ["keeps no backup" in said[0], "keeps no snapshot" in said[1]] == [True, True]
+    assert [row.newest for row in world.status().backups] == [None, None, "never"]
 
 
 def test_a_site_without_backups_has_a_single_point() -> None:

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_results import Backups
 from ansible_collections.renfo.redundancy.plugins.module_utils.stack_status import (
-    Backups,
     Brick,
     Certificate,
     Host,
@@ -75,11 +75,9 @@ def status(degraded: tuple[str, ...] = (), notes: tuple[str, ...] = (), single_p
             Mount("lb1", True, "/srv/media", False, False, None, None, ("missing",)),
         ),
         backups=(
-            Backups(
-                "bak1", True, 3, "20261123-013000F", "full", 1795397400.0, GIB, False, None, "2026-11-24 01:30:00 UTC"
-            ),
-            Backups("bak2", True, 0, None, None, None, None, True, None, ""),
-            Backups("bak3", False, 0, None, None, None, None, False, None, ""),
+            Backups("bak1", True, "database", "full", 1795397400.0, 61.7, GIB, 3, "2026-11-24 01:30:00 UTC"),
+            Backups("bak2", True, "media", "running", count=0),
+            Backups("bak3", False, "verified"),
         ),
         degraded=degraded,
         single_points=single_points,
@@ -94,9 +92,9 @@ def line(text: str, start: str) -> str:
 @pytest.mark.parametrize(
     ("start", "expected"),
     [
-        pytest.param("bak1", "✓ bak1 full 2026-11-23 01:30 1.0 GiB 3 2026-11-24 01:30", id="backups"),
-        pytest.param("bak2", "✓ bak2 running - - 0 -", id="the first backup"),
-        pytest.param("bak3", "! bak3 unreachable - - - -", id="backup host unreachable"),
+        pytest.param("bak1", "✓ bak1 database full 2026-11-23 01:30 62 s 1.0 GiB 3 2026-11-24 01:30", id="backups"),
+        pytest.param("bak2", "✓ bak2 media running - - - 0 -", id="the first backup"),
+        pytest.param("bak3", "! bak3 verified unreachable - - - - -", id="backup host unreachable"),
         pytest.param("lb1 ", "✓ lb1 running running holds it 365 d", id="load balancer"),
         pytest.param("app1-1", "✓ app1-1 yes 7 ms 5af8eb9d3544 2026-11-23 03:10", id="replica ready"),
         pytest.param("app2-1", "! app2-1 no (503) 9 ms - -", id="replica not ready"),

@@ -63,7 +63,7 @@ def test_the_lab_has_no_problem() -> None:
         ("app3-1", "10.0.0.23", 8000),
     ]
     assert site.synchronous == "any_1"
-    assert site.storage_clients == ("app1", "app2", "app3", "lb1", "lb2")
+    assert site.storage_clients == ("app1", "app2", "app3", "lb1", "lb2", "ops1")
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_plain_data_for_playbooks() -> None:
     data = declare().to_dict()
     assert data["slots"] == {"pg1": "pg1", "pg2": "pg2", "pg3": "pg3"}
     assert data["priorities"] == {"lb1": 100, "lb2": 90}
-    assert data["storage_addresses"] == ["10.0.0.21", "10.0.0.22", "10.0.0.23", "10.0.0.11", "10.0.0.12"]
+    assert data["storage_addresses"] == ["10.0.0.21", "10.0.0.22", "10.0.0.23", "10.0.0.11", "10.0.0.12", "10.0.0.41"]
     assert [peer["name"] for peer in data["peers"]["pg2"]] == ["pg1", "pg3"]
     assert list(data["database_services"]) == ["app1", "app2", "app3"]
     assert data["cluster"]["synchronous"] == "any_1"

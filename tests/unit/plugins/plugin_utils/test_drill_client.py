@@ -96,6 +96,23 @@ def test_wrong_bytes_are_noticed(site: tuple[Site, str], tmp_path: Path) -> None
     assert (found["outcome"], found["detail"]) == ("failed", "wrong bytes")
 
 
+def test_a_video_that_an_earlier_client_uploaded(site: tuple[Site, str], tmp_path: Path) -> None:
+    site[0].videos["there"] = content("a key", 50_000)
+
+    async def go() -> list[dict[str, Any]]:
+        config = config_of(site[1], tmp_path)
+        found = []
+        async with connect(config) as session:
+            for video in ("there", "not there"):
+                prober = Prober(config, session)
+                prober.know(video, "a key")
+                found.append(await prober.once("video"))
+        return found
+
+    found = asyncio.run(go())
+    assert [(item["outcome"], item["detail"]) for item in found] == [("ok", ""), ("failed", "status 404")]
+
+
 def test_a_site_that_took_other_bytes_is_noticed(site: tuple[Site, str], tmp_path: Path) -> None:
     site[0].lies = True
     (found,) = once(config_of(site[1], tmp_path), "upload")

@@ -91,6 +91,24 @@ def test_what_one_round_kept_and_a_later_one_lost_is_found_at_the_end(site: tupl
     assert (len(lost.writes), len(lost.uploads)) == (1, 1)
 
 
+def test_what_the_site_holds_is_asked_after_the_client_has_ended(site: tuple[Site, str], tmp_path: Path) -> None:
+    session = Session(str(tmp_path / "report"))
+    session.start(client(site[1]), os.getpid())
+    time.sleep(0.5)
+    session.stop()
+    acknowledged = [item for item in session.requests() if item["operation"] == "write"]
+    site[0].sessions.pop()
+    site[0].videos.popitem()
+    held = session.held()
+    assert list(held.sessions.values()) == [1] * (len(acknowledged) - 1)
+    assert len([said for said in held.downloads.values() if "404" in said]) == 1
+
+
+def test_a_client_that_wrote_nothing_proves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SessionError, match="wrote nothing: see"):
+        Session(str(tmp_path)).held()
+
+
 def test_a_host_that_sees_nothing_in_its_store_counts(site: tuple[Site, str], tmp_path: Path) -> None:
     session = Session(str(tmp_path / "report"))
     session.start(client(site[1]), os.getpid())
