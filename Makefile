@@ -8,7 +8,7 @@ help: ## Show this list
 demo: ## Build the lab and converge the whole stack on it
 	@lab/demo.sh
 
-drill: ## Break the demo lab on purpose, each fault once; FAULT=app_kill: that one
+drill: ## Break the demo lab on purpose, each fault once; FAULT=app_kill: that one; FAULT=disaster: all but the backups
 	@lab/drill.sh
 
 load: ## Measure what the demo lab gives under load

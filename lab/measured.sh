@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# make measured: docs/measured.md from the reports of `make drill`, `make drill ROUNDS=...` and `make load`.
-# DRILL, ROUNDS_REPORT and LOAD name their folders; who has no report is left out.
+# make measured: docs/measured.md from the reports of `make drill`, `make drill ROUNDS=...`, `make drill FAULT=disaster`
+# and `make load`. DRILL, ROUNDS_REPORT, DISASTER and LOAD name their folders; who has no report is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-: "${DRILL:=drill-report}" "${ROUNDS_REPORT:=}" "${LOAD:=load-report}"
+: "${DRILL:=drill-report}" "${ROUNDS_REPORT:=}" "${DISASTER:=disaster-report}" "${LOAD:=load-report}"
 {
   cat <<'END'
 # Measured
@@ -19,11 +19,12 @@ END
   }
   section "Every fault once: \`make drill\`" "$DRILL"
   [ -z "$ROUNDS_REPORT" ] || section "Random faults, one after the other" "$ROUNDS_REPORT"
+  section "Disaster: \`make drill FAULT=disaster\`" "$DISASTER"
   section "Load: \`make load\`" "$LOAD"
 } >docs/measured.md.new
 grep -q '^## ' docs/measured.md.new || {
   rm docs/measured.md.new
-  echo "There is no report in $DRILL or $LOAD. Run: make drill, make load" >&2
+  echo "There is no report in $DRILL, $DISASTER or $LOAD. Run: make drill, make load" >&2
   exit 1
 }
 mv docs/measured.md.new docs/measured.md

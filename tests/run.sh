@@ -10,14 +10,14 @@ FAILURES=.cache/lab/failures.txt
 . lab/stages.sh
 
 unit() {
-  # The application's and the modules' tests run against real servers.
-  if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+  # The application's and the modules' tests run against real servers and real snapshots.
+  if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! command -v restic >/dev/null; then
     if [ "$(id -u)" -ne 0 ]; then
-      echo "The unit tests need PostgreSQL's programs. Run: sudo apt-get install postgresql" >&2
+      echo "The unit tests need the programs of PostgreSQL and restic. Run: sudo apt-get install postgresql restic" >&2
       return 1
     fi
     apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql restic
   fi
   .venv/bin/python -m pytest -q -n 4 tests/unit
 }

@@ -55,10 +55,10 @@ class Archive:
 
 @dataclasses.dataclass(frozen=True)
 class Catalogue:
-    """A stanza. *histories* maps its numbers to the ``system_identifier`` of the cluster each belongs to; the newest
-    is the largest number; there is none before the stanza is made. *troubles* are pgBackRest's own words on
-    repositories that it can't use. *version* is PostgreSQL's, of the newest history. *timeline* is that of the way that a restore takes, and *ancestry* how it came
-    about; None and empty while nothing was archived."""
+    """A stanza. *histories* maps its numbers to the ``system_identifier`` of the cluster each belongs to; the newest is
+    the largest number; there is none before the stanza is made. *troubles* are pgBackRest's own words on repositories
+    that it can't use. *version* is PostgreSQL's, of the newest history. *timeline* is that of the way that a restore
+    takes, and *ancestry* how it came about; None and empty while nothing was archived."""
 
     stanza: str
     histories: Mapping[int, str]

@@ -82,8 +82,8 @@ class Request:
             )
         if request.what is What.MEDIA and request.place is not Place.REPLACE:
             raise BackupError(
-                "restore_what=media goes with no restore_place: files are brought back into the store, and nothing in it is "
-                "removed. Nothing was changed"
+                "restore_what=media goes with no restore_place: files are brought back into the store, and nothing in "
+                "it is removed. Nothing was changed"
             )
         return request
 
@@ -99,8 +99,8 @@ class RestorePlan:
 
     *target* restores; *live* says whether it is the running primary. *label*, *options* and *size* are of the backup
     that it begins with. *stop_first*: everybody is stopped before, so that nothing is written after the last WAL.
-    *version* is PostgreSQL's, *timeline* the latest that a member was on when this was decided. With *media* files
-    come back too, as of *moment* (seconds since the epoch, None for the newest snapshot), and are compared with the database
+    *version* is PostgreSQL's, *timeline* the latest that a member was on when this was decided. With *media* files come
+    back too, as of *moment* (seconds since the epoch, None for the newest snapshot), and are compared with the database
     on *rows_from*. Without a database to restore *target* is empty and *place* media.
     """
 

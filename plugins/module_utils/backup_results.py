@@ -24,8 +24,8 @@ NAMED = 3
 
 @dataclasses.dataclass(frozen=True)
 class Backups:
-    """One thing that is kept. *what* is database, media or verified; *newest* says which it is, *stop* its end, *took* the
-    seconds that it took, *size* its bytes; None where there is none. *next* is in systemd's words."""
+    """One thing that is kept. *what* is database, media or verified; *newest* says which it is, *stop* its end, *took*
+    the seconds that it took, *size* its bytes; None where there is none. *next* is in systemd's words."""
 
     host: str
     reachable: bool
@@ -40,8 +40,8 @@ class Backups:
 
 
 def backups_of(host: str, reachable: bool, looked: bool, seen: Data | None, now: float) -> Iterator[Backups]:
-    """The rows of *host*, in the order in which they are worth reading. *looked*: it could be observed; *seen* is None where
-    nothing was set up."""
+    """The rows of *host*, in the order in which they are worth reading. *looked*: it could be observed; *seen* is None
+    where nothing was set up."""
     seen = seen or {}
     catalogue = Catalogue.from_dict(seen["catalogue"]) if seen else Catalogue("", {}, (), (), ())
     yield _database(host, reachable, looked, catalogue, seen, now)
@@ -96,7 +96,8 @@ def _media(host: str, reachable: bool, looked: bool, said: Data, now: float) -> 
         elif now - good["began"] > result["max_age"]:
             age = int((now - good["began"]) / 60)
             problems.append(
-                f"the newest snapshot of the store is {age} minutes old, expected {int(result['max_age'] / 60)} at most: {again}"
+                f"the newest snapshot of the store is {age} minutes old, expected {int(result['max_age'] / 60)} at "
+                f"most: {again}"
             )
     return Backups(
         host,

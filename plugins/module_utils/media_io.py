@@ -101,8 +101,8 @@ class Media:
         free = shutil.disk_usage(self.directory).free
         if free < size + MARGIN:
             raise BackupError(
-                f"the store has {free} bytes free, expected {size + MARGIN}. No file was changed. Give it more room, then "
-                "run it again"
+                f"the store has {free} bytes free, expected {size + MARGIN}. No file was changed. Give it more room, "
+                "then run it again"
             )
 
     def bring(self, snapshot: str, paths: Sequence[str], everything: bool, aside: Path | None = None) -> None:
@@ -164,4 +164,3 @@ def _pattern(path: str) -> str:
 
 def _chunks(patterns: Sequence[str]) -> Iterator[Sequence[str]]:
     yield from (patterns[start : start + PATTERNS] for start in range(0, len(patterns), PATTERNS))
-

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which files a restore of the shared store brings back, and whether store and database agree. Pure.
 
-Nothing that is in the store is ever removed: a file that gives way to an older one is kept aside. Times are seconds since
-the epoch, sizes bytes, paths relative to the store.
+Nothing that is in the store is ever removed: a file that gives way to an older one is kept aside. Times are seconds
+since the epoch, sizes bytes, paths relative to the store.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def parse_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
     for row in rows:
         if not row.get("path"):
             raise BackupError(
-                f"site_media_query gave a row with {', '.join(row) or 'nothing'}, expected the columns id, path (below the "
-                "store) and sha256 (or null). The files were not compared"
+                f"site_media_query gave a row with {', '.join(row) or 'nothing'}, expected the columns id, path (below "
+                "the store) and sha256 (or null). The files were not compared"
             )
         found.append(Row(str(row.get("id", row["path"])), str(row["path"]).lstrip("/"), str(row.get("sha256") or "")))
     return tuple(found)
@@ -105,8 +105,8 @@ def choose(snapshots: Sequence[Snapshot], moment: float | None) -> Choice:
 
 @dataclasses.dataclass(frozen=True)
 class MediaPlan:
-    """What is brought back: the paths that each snapshot gives. Those in *doubtful* are in the store with another time or
-    size; what they hold is to be compared, and one that differs gives way, kept aside."""
+    """What is brought back: the paths that each snapshot gives. Those in *doubtful* are in the store with another time
+    or size; what they hold is to be compared, and one that differs gives way, kept aside."""
 
     bring: Mapping[str, tuple[str, ...]]
     doubtful: Mapping[str, tuple[str, ...]]
@@ -132,7 +132,9 @@ def media_plan(choice: Choice, held: Mapping[str, Files], store: Files, moment: 
         bring[choice.before.id] = tuple(path for path in files if path not in known)
         size += sum(files[path].size for path in bring[choice.before.id])
         if moment is not None:
-            doubtful[choice.before.id] = tuple(path for path in files if path in store and _differs(files[path], store[path]))
+            doubtful[choice.before.id] = tuple(
+                path for path in files if path in store and _differs(files[path], store[path])
+            )
         known |= set(files)
     if choice.after is not None:
         files = held[choice.after.id]
@@ -173,7 +175,8 @@ def compare(rows: Sequence[Row], store: Iterable[str], sums: Mapping[str, str]) 
 
 def comparison_lines(said: Mapping[str, Any]) -> Iterator[str]:
     """What the module ``media_compare`` returned, for people."""
-    yield f"The database names {said['rows']} files, the store holds {said['files']}; {said['checked']} were read and compared."
+    read = f"{said['checked']} were read and compared"
+    yield f"The database names {said['rows']} files, the store holds {said['files']}; {read}."
     for what, items in (
         ("Without a file (id, checksum)", said["missing"]),
         ("With other bytes than the database says (id, checksum)", said["wrong"]),
@@ -194,6 +197,5 @@ def media_lines(said: Mapping[str, Any], check: bool = False) -> Iterator[str]:
     verb = "would be brought" if check else "were brought"
     yield f"Media: {said['brought']} files ({said['bytes'] / 1e6:.0f} MB) {verb} back from the snapshot of {times}."
     if said["replaced"]:
-        yield (
-            f"{said['replaced']} files held something else than then{'' if check else '; what they held lies in ' + said['aside']}."
-        )
+        where = "" if check else f"; what they held lies in {said['aside']}"
+        yield f"{said['replaced']} files held something else than then{where}."

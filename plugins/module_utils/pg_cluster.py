@@ -231,14 +231,14 @@ def plan(
     declared: Declared,
     intent: Intent = Intent.CONVERGE,
     hosts: Collection[str] | None = None,
-    kept: str = "",
+    backups: str = "",
 ) -> Plan:
     """Name the primary and one action for every declared member.
 
-    ``observations`` holds None (or nothing) for a member that couldn't be observed. What was
-    observed decides who is primary; the declaration decides only where there is no data at all.
-    ``hosts``: those that the operator named; the others are left as they are. Converging takes none. ``kept`` says which
-    backups of a database there are: beside them no new one is made.
+    ``observations`` holds None (or nothing) for a member that couldn't be observed. What was observed decides who is
+    primary; the declaration decides only where there is no data at all. ``hosts``: those that the operator named; the
+    others are left as they are. Converging takes none. ``backups`` says which there are of a database: beside
+    them no new one is made.
     """
     cluster = _Cluster.of(observations, declared, intent, hosts)
     strangers = [name for name in hosts or () if name not in declared.names]
@@ -262,7 +262,7 @@ def plan(
             "or site.yml to start it",
         )
     if not cluster.holders:
-        return _without_data(cluster, kept)
+        return _without_data(cluster, backups)
     return _without_primary(cluster)
 
 
@@ -421,7 +421,7 @@ def _if_named(cluster: _Cluster, member: MemberPlan) -> MemberPlan:
     return MemberPlan(member.name, Action.HOLD, f"{member.reason}; left as it is, for only {named} was named")
 
 
-def _without_data(cluster: _Cluster, kept: str) -> Plan:
+def _without_data(cluster: _Cluster, backups: str) -> Plan:
     """No member holds a database: make one where the inventory says, if that is beyond doubt."""
     primary = cluster.declared.primary.name
     halves = [name for name, seen in cluster.seen.items() if seen.clone_in_progress]
@@ -439,8 +439,8 @@ def _without_data(cluster: _Cluster, kept: str) -> Plan:
             "the database: bring it back (or take it out of the inventory) and run site.yml again"
         )
         return cluster.finish({n: MemberPlan(n, Action.HOLD, reason) for n in cluster.seen})
-    if kept:
-        return cluster.finish({name: MemberPlan(name, Action.RESTORE, kept) for name in cluster.seen})
+    if backups:
+        return cluster.finish({name: MemberPlan(name, Action.RESTORE, backups) for name in cluster.seen})
     decide = {name: _clone(cluster, name, primary) for name in cluster.seen}
     decide[primary] = MemberPlan(primary, Action.BOOTSTRAP, "no member holds a database yet")
     return cluster.finish(decide, primary)

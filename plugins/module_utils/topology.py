@@ -53,7 +53,7 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
     "site_media_directory": {
         "type": "path",
         "default": "/srv/media",
-        "description": "Where the shared store is mounted, on every app and load balancer host, and where backups are kept.",
+        "description": "Where the shared store is mounted, on every app, load balancer and backup host.",
     },
     "site_media_query": {
         "type": "str",

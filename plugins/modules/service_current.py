@@ -13,6 +13,7 @@ description:
   - Starts and enables units, and reloads or restarts those that run with an older configuration than the one on disk.
   - Decides by what the host says, not by what changed in this run, so that an interrupted run is finished by the
     next one. A handler cannot do that.
+  - A mount whose other end is gone for good, as that of a store which was made anew, counts as not mounted.
   - Units are handled one after the other; each must be ready before the next is touched.
     With C(throttle=1) on the task this is a rolling restart over all hosts.
 options:
@@ -140,13 +141,19 @@ class Systemd:
     def show(self, unit):
         """Properties of *unit*; an unknown unit has them too."""
         names = (
-            "ActiveState,SubState,UnitFileState,InvocationID,NeedDaemonReload"
+            "ActiveState,SubState,UnitFileState,InvocationID,NeedDaemonReload,Where"
             ",ActiveEnterTimestampMonotonic,InactiveExitTimestampMonotonic"
         )
         rc, out, err = self._module.run_command(["systemctl", "show", unit, f"--property={names}"])
         if rc != 0:
             raise ServiceError(f"systemctl show {unit} failed: {err.strip()}")
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    def leads_nowhere(self, where):
+        """Whether what is mounted at *where* has lost the other end for good, as when that was replaced."""
+        # It may hang too, which is no reason to give it up.
+        _rc, _out, err = self._module.run_command(["timeout", "5", "stat", "-f", where], environ_update={"LC_ALL": "C"})
+        return "Transport endpoint is not connected" in err
 
     def instances(self, template):
         """Loaded instances of a template unit."""
@@ -184,7 +191,10 @@ def observe(systemd, unit, params):
     stamp = STAMPS / f"{unit}.json"
     return UnitState(
         # Debian's postgresql@.service ignores a failed start and stays "active (exited)".
-        active=shown.get("ActiveState") in ("active", "reloading") and shown.get("SubState") != "exited",
+        active=shown.get("ActiveState") in ("active", "reloading")
+        and shown.get("SubState") != "exited"
+        # A mount is mounted, says systemd, whatever became of the store.
+        and not (shown.get("Where") and systemd.leads_nowhere(shown["Where"])),
         enabled=shown.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "generated", "indirect")
         or not params["enabled"],
         invocation=shown.get("InvocationID", ""),

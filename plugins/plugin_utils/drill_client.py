@@ -72,6 +72,10 @@ class Prober:
             "video": self._video,
         }
 
+    def know(self, video: str, key: str) -> None:
+        """A video that is there, by its id and the key of its upload."""
+        self._videos.append((video, key))
+
     async def once(self, operation: str) -> dict[str, Any]:
         """Do *operation*, and say what came of it; never raises for the site."""
         record: dict[str, Any] = {"operation": operation, "sent": time.time(), "outcome": "ok", "detail": ""}
@@ -155,7 +159,7 @@ class Prober:
         record["id"] = answer["id"]
         if answer["sha256"] != record["sha256"]:
             raise Refused("wrong bytes", True)
-        self._videos.append((answer["id"], key))
+        self.know(answer["id"], key)
 
     async def _video(self, record: dict[str, Any]) -> None:
         video, key = random.choice(self._videos)

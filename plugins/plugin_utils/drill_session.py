@@ -125,10 +125,14 @@ class Session:
 
     def lost_since(self) -> Losses:
         """What of everything that was acknowledged since the drill began the site doesn't have any more."""
+        return losses(self.requests(), self.held(), ())
+
+    def held(self) -> Evidence:
+        """What the site has now of everything that was acknowledged since the drill began."""
         requests = self.requests()
         if not requests:
             raise SessionError(f"the client that uses the site wrote nothing: see {self._probe / 'log'}")
-        return losses(requests, self._evidence(requests, {}), ())
+        return self._evidence(requests, {})
 
     def requests(self) -> list[dict[str, Any]]:
         """Every request of the drill that has ended."""

@@ -34,11 +34,11 @@ def how_to_install() -> str:
     return f"{MISSING} is missing on the controller. Run: pip install -r requirements-drill.txt"
 
 
-def render(template: str, **values: Any) -> str:
-    """The page that *template* makes of *values*."""
+def render(template: str, *folders: Path, **values: Any) -> str:
+    """The page that *template* makes of *values*. It may lie in one of *folders* too."""
     environment = jinja2.Environment(
         autoescape=True,
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([TEMPLATES, *folders]),
         lstrip_blocks=True,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,

@@ -7,10 +7,9 @@ media-backup restic WORDS... asks restic about the repository instead; media-bac
 media-backup empty takes a snapshot of a store that holds nothing any more, which is refused otherwise.
 
 What came of it stands in /var/lib/media-backup/result.json: ``last``, the last run, with its ``error`` or null;
-``good``, the last snapshot, with its ``snapshot`` (null of an empty store), ``began`` and ``ended`` in seconds since the
-epoch, ``files`` and ``bytes``;
-``kept``, how many there are; ``pruned``, when old ones were last removed; and ``max_age``, the seconds that a snapshot
-may be old.
+``good``, the last snapshot, with its ``snapshot`` (null of an empty store), ``began`` and ``ended`` in seconds since
+the epoch, ``files`` and ``bytes``; ``kept``, how many there are; ``pruned``, when old ones were last removed; and
+``max_age``, the seconds that a snapshot may be old.
 """
 
 from __future__ import annotations
@@ -112,8 +111,8 @@ class Job:
             yield folder, folders, names
 
     def snapshot(self, files: int) -> dict[str, Any]:
-        """Take one; its figures. *files* were in the last one: a store that holds none any more was lost, and the newest
-        snapshot is what a restore takes."""
+        """Take one; its figures. *files* were in the last one: a store that holds none any more was lost, and the
+        newest snapshot is what a restore takes."""
         self.wait_for_store()
         # Only where there is none: one that can't be read is no reason to make another.
         if not Path(self.store.repository, "config").exists():
@@ -124,7 +123,8 @@ class Job:
             if files:
                 raise Failure(
                     f"the store is empty, the last snapshot has {files} files, so none was taken: restore.yml -e "
-                    "restore_what=media -e restore_to=latest brings them back. If they are to be gone: media-backup empty"
+                    "restore_what=media -e restore_to=latest brings them back. If they are to be gone, run "
+                    "'media-backup empty'"
                 )
             # restic takes none of nothing.
             return {"snapshot": None, "began": time.time(), "ended": time.time(), "files": 0, "bytes": 0, "added": 0}
@@ -157,8 +157,8 @@ class Job:
     def whole(
         self, before: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], emptied: bool = False
     ) -> bool:
-        """Snapshot, copy, forget; whether all of it went well. *tell* gets the result whenever it has grown. *emptied*: the
-        store may hold nothing."""
+        """Snapshot, copy, forget; whether all of it went well. *tell* gets the result whenever it has grown. *emptied*:
+        the store may hold nothing."""
         result: dict[str, Any] = {"good": None, "pruned": 0, **before, "max_age": self.store.max_age}
         result["last"] = {"began": time.time(), "ended": None, "error": None}
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -81,10 +83,15 @@ def test_a_dropped_table_comes_back_as_of_one_second_before(lab: Lab, cluster: C
     primary = cluster.primary()
     lab.sql(primary, "CREATE TABLE keepsake AS SELECT generate_series(1, 1000) AS number")
     kept = [lab.write_session(f"before the drop {number}") for number in range(20)]
+    videos = [upload(lab, f"before the drop {number}") for number in range(3)]
+    lab.run("ops1", "systemctl start media-backup")
     time.sleep(2)
     dropped = now(lab, primary)
     lab.sql(primary, "DROP TABLE keepsake")
     late = lab.write_session("after the drop")
+    orphan = upload(lab, "after the drop")
+    # Whoever dropped the table was busy in the store too.
+    lab.run("app1", f"rm /srv/media/videos/{videos[0]['id']}; echo spoilt > /srv/media/videos/{videos[1]['id']}")
     timeline = int(archived(lab)[:8], 16)
 
     wish = {"restore_to": (dropped - timedelta(seconds=1)).isoformat(), "restore_overwrite": SITE}
@@ -95,6 +102,15 @@ def test_a_dropped_table_comes_back_as_of_one_second_before(lab: Lab, cluster: C
     rows = {row["id"]: row["note"] for row in sessions(lab, kept[0]["id"] - 1)}
     assert [rows.get(row["id"]) for row in kept] == [f"before the drop {number}" for number in range(20)]
     assert "after the drop" not in rows.values(), late
+    # The media are those of that time, and what gave way to them is kept.
+    for video in videos:
+        answer = lab.request("GET", f"/videos/{video['id']}/file")
+        assert hashlib.sha256(answer.content).hexdigest() == video["sha256"]
+    assert "2 files" in play.said()
+    assert lab.run("ops1", f"cat /srv/media/.before-*/videos/{videos[1]['id']}") == "spoilt"
+    # A file that came later stays, and is named with its checksum, as nobody's.
+    assert f"Without a row (path, checksum): 1 videos/{orphan['id']} {orphan['sha256']}" in play.said(), play.output
+    lab.run("ops1", f"rm -r /srv/media/.before-* /srv/media/videos/{orphan['id']}")
     # The standbys are the new primary's, and read what it writes.
     cluster.wait_whole()
     written = lab.write_session("after the restore")
@@ -118,6 +134,12 @@ def test_a_dropped_table_comes_back_as_of_one_second_before(lab: Lab, cluster: C
         lambda: str(catalogue(lab)["backup"][-1]),
     )
     lab.sql(primary, "DROP TABLE keepsake")
+
+
+def upload(lab: Lab, title: str) -> dict[str, Any]:
+    answer = lab.request("POST", "/videos", files={"file": (f"{title}.mp4", os.urandom(50_000))}, data={"title": title})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
 
 
 def test_the_latest_has_everything(lab: Lab, cluster: Cluster) -> None:
@@ -156,15 +178,10 @@ def test_a_second_instance_to_look_into(lab: Lab, cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        ({}, "say what to restore"),
-        ({"restore_to": "latest", "restore_label": "x"}, "say what to restore"),
-        ({"restore_to": "yesterday"}, "is no time"),
-        ({"restore_to": "2026-11-24T12:00:00"}, "doesn't say in which zone"),
+        # The unit tests have the others.
         ({"restore_to": "2999-01-01T00:00:00Z"}, "is in the future"),
         ({"restore_to": "2020-01-01T00:00:00Z"}, "was before it"),
         ({"restore_label": "20200101-000000F"}, "there is no backup '20200101-000000F', there are 2"),
-        ({"restore_to": "latest", "restore_timeline": "99"}, "the archive has no timeline 99"),
-        ({"restore_to": "latest", "restore_host": "pg9"}, "expected a member of the cluster"),
         ({"restore_to": "latest", "restore_overwrite": "another.example"}, f"expected '{SITE}'"),
     ],
     ids=lambda value: ",".join(map(str, value.values())) if isinstance(value, dict) else "",
@@ -204,20 +221,78 @@ def test_a_disk_with_too_little_room(lab: Lab, cluster: Cluster) -> None:
 
 def test_a_wrong_passphrase(lab: Lab, cluster: Cluster) -> None:
     before = untouched(lab, cluster)
-    secrets = "/etc/pgbackrest/conf.d/secrets.conf"
-    lab.run(
-        "ops1", f"cp -p {secrets} /root/secrets && sed -i 's/^repo1-cipher-pass=.*/repo1-cipher-pass=wrong/' {secrets}"
-    )
+    secrets, passphrase = "/etc/pgbackrest/conf.d/secrets.conf", "/etc/media-backup/passphrase"
     try:
+        lab.run("ops1", f"cp -p {passphrase} /root/passphrase && echo wrong > {passphrase}")
+        media = lab.play("restore.yml", extra={"restore_to": "latest", "restore_overwrite": SITE})
+        lab.run(
+            "ops1",
+            f"mv /root/passphrase {passphrase} && cp -p {secrets} /root/secrets"
+            f" && sed -i 's/^repo1-cipher-pass=.*/repo1-cipher-pass=wrong/' {secrets}",
+        )
         play = lab.play("restore.yml", extra={"restore_to": "latest", "restore_overwrite": SITE})
         status = lab.play("status.yml")
     finally:
-        lab.run("ops1", f"mv /root/secrets {secrets}")
-    assert play.rc != 0
-    assert "cipher" in play.said(), play.output
+        lab.run("ops1", f"mv /root/secrets {secrets}; test ! -e /root/passphrase || mv /root/passphrase {passphrase}")
+    for refused, word in ((media, "wrong password"), (play, "cipher")):
+        assert refused.rc != 0
+        assert word in refused.said(), refused.output
     assert untouched(lab, cluster) == before
     assert status.rc != 0
     assert "ops1" in status.said()
+
+
+def test_a_verified_restore(lab: Lab) -> None:
+    play = lab.play("backup.yml", extra={"backup_verify": True})
+    assert play.rc == 0, play.output
+    result = verification(lab)
+    assert result["ok"], result
+    assert result["databases"]["renfo"]["rows"] >= 20
+    assert result["backup"] == catalogue(lab)["backup"][-1]["label"]
+    # It replays WAL to its end: the newest commit in it is no older than the backup.
+    assert result["newest"] >= catalogue(lab)["backup"][-1]["timestamp"]["stop"] - 60
+    assert result["checksums"] is True
+    assert result["media"]["sampled"] == result["media"]["rows"] >= 3
+    assert lab.run("ops1", "ls /var/lib/backup-verify") == "lock\nresult.json\ntables.json"
+    assert "restored and checked" in play.said()
+
+
+def verification(lab: Lab) -> dict[str, Any]:
+    return dict(json.loads(lab.run("ops1", "cat /var/lib/backup-verify/result.json")))
+
+
+def test_corrupted_backups_are_found_before_they_are_needed(lab: Lab) -> None:
+    """A byte each: in the newest backup of the database, and in the largest pack of the media's."""
+    files = [
+        lab.run("ops1", "ls -S /var/lib/pgbackrest/backup/main/2*F/bundle/* | head -1"),
+        lab.run(
+            "ops1", "find /var/lib/media-backup/repository/data -type f -printf '%s %p\n' | sort -n | tail -1"
+        ).split()[1],
+    ]
+    for file in files:
+        lab.run("ops1", f"cp -p {file} {file}.good && chmod u+w {file}")
+        lab.run("ops1", f"printf X | dd of={file} bs=1 seek=$(( $(stat -c %s {file}) / 2 )) conv=notrunc status=none")
+    try:
+        play = lab.play("backup.yml", extra={"backup_verify": True, "backup_kind": "incr"})
+        status = lab.play("status.yml")
+    finally:
+        for file in files:
+            lab.run("ops1", f"mv {file}.good {file}")
+    assert play.rc != 0
+    result = verification(lab)
+    assert not result["ok"]
+    found = " ".join(result["problems"])
+    assert "fetch of the newest backup failed" in found, result
+    assert "repository failed" in found, result
+    assert "restic" in found, result
+    assert status.rc != 0
+    assert "the last restore that was to verify the backups" in status.said()
+    assert "FAILED" in status.output
+    # Whole again, and the status with it.
+    play = lab.play("backup.yml", extra={"backup_verify": True})
+    assert play.rc == 0, play.output
+    status = lab.play("status.yml")
+    assert status.rc == 0, status.output
 
 
 def test_the_repository_of_another_cluster(lab: Lab) -> None:

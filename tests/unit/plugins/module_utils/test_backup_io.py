@@ -23,7 +23,15 @@ class Host:
         self.asked: list[str] = []
         archive = {"database": {"id": 1, "repo-key": 1}, "id": "17-1", "min": "0" * 24, "max": "0" * 24}
         names = ["0000000100000000", *(f"{number:08X}.history" for number in timelines), "0000000500000000"]
-        info = [{"name": "main", "db": [{"id": 1, "system-id": 7, "version": "17"}], "archive": [archive], "backup": [], "repo": []}]
+        info = [
+            {
+                "name": "main",
+                "db": [{"id": 1, "system-id": 7, "version": "17"}],
+                "archive": [archive],
+                "backup": [],
+                "repo": [],
+            }
+        ]
         self.answers = {
             "info --output=json": json.dumps(info),
             "repo-ls archive/main --filter=^[0-9.]+-1$": "17-1\n",

@@ -128,6 +128,8 @@ def test_a_host_that_was_never_set_up(restore: Restore) -> None:
 
 def test_a_host_that_never_held_a_database(restore: Restore) -> None:
     data = restore.instance.data_directory
-    moved = dataclasses.replace(restore, instance=dataclasses.replace(restore.instance, data_directory=data / "17/main"))
+    moved = dataclasses.replace(
+        restore, instance=dataclasses.replace(restore.instance, data_directory=data / "17/main")
+    )
     moved.fetch()
     assert moved.directory.exists()

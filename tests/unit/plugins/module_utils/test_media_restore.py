@@ -116,7 +116,13 @@ def test_what_is_said_of_it() -> None:
 
 
 def test_what_is_said_of_the_files_that_came_back() -> None:
-    said = {"snapshots": {"old": NOON}, "brought": 3, "bytes": 2_000_000, "replaced": 1, "aside": "/srv/media/.before-x"}
+    said = {
+        "snapshots": {"old": NOON},
+        "brought": 3,
+        "bytes": 2_000_000,
+        "replaced": 1,
+        "aside": "/srv/media/.before-x",
+    }
     first, second = media_lines(said)
     assert first == "Media: 3 files (2 MB) were brought back from the snapshot of 2026-11-23 12:00:00 UTC."
     assert "lies in /srv/media/.before-x" in second

@@ -714,8 +714,14 @@ def nothing_archived(world: World) -> None:
         (lambda world: world.backups["catalogue"]["troubles"].append("it is on fire"), "it is on fire"),
         (lambda world: setattr(world, "backups", {"error": "no passphrase"}), "can't be observed: no passphrase"),
         (lambda world: world.backups["media"].update(result=None), "ops1 keeps no snapshot of the store"),
-        (lambda world: world.backups["media"]["result"]["last"].update(error="no store"), "of the store failed: no store"),
-        (lambda world: world.backups["media"]["result"]["good"].update(began=NOW - 3700), "61 minutes old, expected 60"),
+        (
+            lambda world: world.backups["media"]["result"]["last"].update(error="no store"),
+            "of the store failed: no store",
+        ),
+        (
+            lambda world: world.backups["media"]["result"]["good"].update(began=NOW - 3700),
+            "61 minutes old, expected 60",
+        ),
         (lambda world: failed(world, "page 7 is torn"), "failed: page 7 is torn. Run backup.yml -e backup_verify=true"),
         (lambda world: failed(world, *"abcde"), "failed (and 2 more): a; b; c. Run"),
         (lambda world: world.backups["verified"]["result"].update(began=NOW - 37 * 3600), "for 37 hours, expected 36"),

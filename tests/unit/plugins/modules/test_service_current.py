@@ -36,6 +36,7 @@ class Unit:
         self.invocation = "first" if active else ""
         self.reload_due = False
         self.skipped = False  # its ExecCondition= says no
+        self.where = ""  # of a mount
 
 
 class Host:
@@ -57,11 +58,12 @@ class Host:
             **params,
         }
         self.commands: list[str] = []
+        self.told: dict[str, str] = {}  # what it says of a file system
         self.broken: set[str] = set()
         self.result: dict[str, Any] = {}
         self._invocations = itertools.count()
 
-    def run_command(self, argv: list[str]) -> tuple[int, str, str]:
+    def run_command(self, argv: list[str], environ_update: dict[str, str] | None = None) -> tuple[int, str, str]:
         line = " ".join(argv)
         if line in self.broken:
             return 1, "", f"{argv[0]}: it is broken\n"
@@ -73,6 +75,8 @@ class Host:
                 return 0, "".join(f"{name} loaded active running app\n" for name in found), ""
             case ["journalctl", "-u", *_rest]:
                 return 0, "the unit's last words\n", ""
+            case ["timeout", "5", "stat", "-f", where]:
+                return 1, "", f"stat: cannot read file system information for '{where}': {self.told.get(where, '')}\n"
         self.commands.append(line)
         match argv:
             case ["systemctl", "daemon-reload"]:
@@ -97,7 +101,7 @@ class Host:
         return (
             f"ActiveState={unit.state}\nSubState={unit.sub}\nUnitFileState={'enabled' if unit.enabled else 'disabled'}\n"
             f"InvocationID={unit.invocation}\nActiveEnterTimestampMonotonic={int(unit.started * 1e6)}\n"
-            f"NeedDaemonReload={'yes' if unit.reload_due else 'no'}\n"
+            f"NeedDaemonReload={'yes' if unit.reload_due else 'no'}\n{f'Where={unit.where}' if unit.where else ''}\n"
         )
 
     def exit_json(self, **result: Any) -> None:
@@ -253,6 +257,22 @@ def test_a_unit_that_only_claims_to_be_active_is_started(run: Run, config: Path)
     host = nginx(config)
     host.units["nginx.service"].sub = "exited"
     assert run(host)["actions"] == ["start nginx.service"]
+
+
+@pytest.mark.parametrize(
+    ("said", "actions"),
+    [
+        ("Transport endpoint is not connected", ["start srv-media.mount"]),
+        # It hangs, or is merely slow: whoever uses it waits.
+        ("Input/output error", []),
+    ],
+)
+def test_a_mount_of_a_store_that_is_no_more(run: Run, said: str, actions: list[str]) -> None:
+    host = Host({"srv-media.mount": Unit(True, True)}, units=["srv-media.mount"], on_change="nothing")
+    host.units["srv-media.mount"].where = "/srv/media"
+    host.told["/srv/media"] = said
+    assert run(host)["actions"] == actions
+    assert ("systemctl restart srv-media.mount" in host.commands) is bool(actions)
 
 
 def test_a_unit_that_systemd_must_read_again(run: Run, config: Path) -> None:
