@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# make rounds: what takes longer than CI has time for, on the test lab: a cluster of two, many handovers, and the
-# controller killed at every step of one.
+# make rounds: what takes longer than CI has time for, on the test lab: a cluster of two, a host more and less, many
+# handovers, the controller killed at every step of one, and a site that was rebuilt from its backups converged again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LAB_NAME=test HANDOVERS=20 EVERY_STEP=1
-lab/setup.sh requirements.txt requirements-dev.txt
+lab/setup.sh requirements.txt requirements-dev.txt requirements-drill.txt
 lab/demo.sh
 .venv/bin/python -m pytest -q tests/testinfra/rounds
+.venv/bin/python -m pytest -q tests/testinfra/disaster -k "rehearsal or changes_nothing"
 .venv/bin/python -m pytest -q -s tests/testinfra/switchover -k "there_and_back or test_interrupted"

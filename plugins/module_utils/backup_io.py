@@ -26,7 +26,6 @@ CONFIG = Path("/etc/pgbackrest/pgbackrest.conf")
 KINDS = ("full", "diff", "incr")
 #: What the roles media_backup and backup_verify leave on the host.
 MEDIA_RESULT = Path("/var/lib/media-backup/result.json")
-VERIFY_RESULT = Path("/var/lib/backup-verify/result.json")
 VERIFY_CONFIG = Path("/etc/backup-verify/config.json")
 
 Runner = Callable[[Sequence[str]], tuple[int, str, str]]
@@ -110,7 +109,8 @@ class Repository:
     def verified(self) -> dict[str, Any]:
         """How the last verified restore went, and the seconds that it may be old."""
         config = _json(VERIFY_CONFIG) or {}
-        return {**self._of_job("backup-verify", VERIFY_RESULT), "max_age": config.get("result_max_age")}
+        result = Path(config.get("directory", "/var/lib/backup-verify"), "result.json")
+        return {**self._of_job("backup-verify", result), "max_age": config.get("result_max_age")}
 
     def _of_job(self, unit: str, result: Path) -> dict[str, Any]:
         _rc, out, _err = self.run(["systemctl", "show", f"{unit}.service", "--property=ActiveState", "--value"])

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -230,6 +231,13 @@ class Lab:
                 check=False,
             )
         return Play(done.returncode, done.stdout + done.stderr)
+
+    def wait_healthy(self, seconds: float = 120) -> None:
+        """Until status.yml finds nothing wrong; the test fails with what it found last."""
+        deadline = time.monotonic() + seconds
+        while (play := self.play("status.yml")).rc != 0:
+            assert time.monotonic() < deadline, play.output
+            time.sleep(2)
 
     def start(self, playbook: str, *arguments: str, extra: Mapping[str, Any] | None = None) -> RunningPlay:
         """The same in the background."""

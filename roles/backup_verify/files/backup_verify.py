@@ -69,6 +69,7 @@ class Config:
     fetch_command: Sequence[str]
     check_command: Sequence[str]
     media_command: Sequence[str]
+    media_directory: str
     media_parts: int
     media_sample: int
     directory: Path
@@ -76,7 +77,7 @@ class Config:
     result_max_age: int
     patience: float
     #: From one attempt to read the media to the next, and last, one.
-    pause: float = 60
+    pause: float = 15
 
     @classmethod
     def load(cls, path: Path) -> Config:
@@ -292,14 +293,12 @@ def part(now: float, parts: int) -> str:
     return f"{int(now // DAY) % parts + 1}/{parts}"
 
 
-def newest_snapshot(out: str) -> Snapshot:
-    """Of what ``restic snapshots --json --latest=1`` says, one for each path of the store. Failure if there is none."""
+def newest_snapshot(out: str) -> Snapshot | None:
+    """Of what ``restic snapshots --json --latest=1`` says, one for each path of the store. None if there is none."""
     found = [
         Snapshot(one["id"], datetime.datetime.fromisoformat(one["time"]).timestamp()) for one in json.loads(out) or []
     ]
-    if not found:
-        raise Failure("there is no snapshot of the media, expected one. Are any taken? See status.yml")
-    return max(found, key=lambda snapshot: snapshot.time)
+    return max(found, key=lambda snapshot: snapshot.time, default=None)
 
 
 def files_of(lines: Iterable[bytes]) -> dict[str, int]:
@@ -327,18 +326,36 @@ def plain(digest: str) -> str:
     return digest.strip().lower().removeprefix("\\x")
 
 
-def without_file(rows: Sequence[Row], files: Mapping[str, int]) -> list[str]:
-    """The rows whose file isn't in the snapshot, as a sentence names them."""
-    return [f"{row.path} (row {row.id})" for row in rows if place(row.path) not in files]
+def without_file(rows: Sequence[Row], files: Mapping[str, int]) -> list[Row]:
+    """The rows whose file isn't in the snapshot."""
+    return [row for row in rows if place(row.path) not in files]
 
 
-def why_too_many(missing: Sequence[str], rows: int) -> str | None:
+def named(rows: Sequence[Row]) -> str:
+    """Rows as a sentence names them."""
+    return some([f"{row.path} (row {row.id})" for row in rows])
+
+
+def left_out(
+    missing: Sequence[Row], changed: Mapping[str, float | None], began: float
+) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Of rows without a file in the snapshot, those whose file should be in it, and those that have none at all.
+
+    *changed* says by path when the file in the store last changed, None if there is none; *began* when the snapshot
+    was.
+    """
+    known = {row.path: changed[row.path] for row in missing}
+    should = [row for row in missing if (moment := known[row.path]) is not None and moment < began]
+    return should, [row for row in missing if known[row.path] is None]
+
+
+def why_too_many(missing: Sequence[Row], rows: int) -> str | None:
     """What to say of rows without a file; None if they may all be younger than the snapshot."""
     if len(missing) < MANY or len(missing) * 2 <= rows:
         return None
     return (
         f"{len(missing)} of the {rows} files that the database names are not in the newest snapshot, expected nearly "
-        f"all: {some(missing)}. Is it the right store, and does media_query give paths relative to it?"
+        f"all: {named(missing)}. Is it the right store, and does media_query give paths relative to it?"
     )
 
 
@@ -602,6 +619,8 @@ class Verification:
     #: Rows of each table by database; None for a database that can't be read.
     tables: dict[str, dict[str, int] | None] = field(default_factory=dict)
     rows: list[Row] | None = None
+    #: Whether restic was given its second chance: what is broken would be waited for once a file.
+    patient: bool = True
 
     def whole(self) -> dict[str, Any]:
         """Everything; what is to be written. Removes whatever it made, also if it is interrupted."""
@@ -747,6 +766,12 @@ class Verification:
     def look_at_media(self) -> None:
         """Read a part of the media's repository, and some files as a restore would."""
         self.snapshot = newest_snapshot(self._restic("snapshots", "--json", "--latest=1", "--host=media"))
+        if self.snapshot is None:
+            if self.rows:
+                raise Failure("there is no snapshot of the media, expected one. Are any taken? See status.yml")
+            # Of an empty store none is taken; that none is taken of a full one is for status.yml to say.
+            self.warnings.append("there is no snapshot of the media to look at")
+            return
         try:
             self._restic("check", f"--read-data-subset={part(self.now(), self.config.media_parts)}")
         except Failure as failure:
@@ -771,9 +796,8 @@ class Verification:
             "wrong": wrong,
         }
         if missing and self.rows:
-            print(f"not in the snapshot, or younger than it: {some(missing)}", flush=True)
-            trouble = why_too_many(missing, len(self.rows))
-            self.problems += [trouble] if trouble else []
+            print(f"not in the snapshot, or younger than it: {named(missing)}", flush=True)
+            self._look_for(missing, len(self.rows), self.snapshot)
         found = []
         for pick in picks:
             trouble = self._why_wrong(self.snapshot, pick)
@@ -784,6 +808,26 @@ class Verification:
             raise Failure(
                 f"{len(found)} of {len(picks)} files of the newest snapshot are not what they should be: "
                 f"{some(found)}. Compare with the store, and with an older snapshot"
+            )
+
+    def _look_for(self, missing: Sequence[Row], rows: int, snapshot: Snapshot) -> None:
+        """Whether the files of *missing* rows should have been in the snapshot."""
+        if not self.config.media_directory:
+            trouble = why_too_many(missing, rows)
+            self.problems += [trouble] if trouble else []
+            return
+        changed = {row.path: last_change(Path(self.config.media_directory + place(row.path))) for row in missing}
+        should, gone = left_out(missing, changed, snapshot.time)
+        if should:
+            self.problems.append(
+                f"{len(should)} files are in the store since before the newest snapshot, and not in it: "
+                f"{named(should)}. Are they excluded?"
+            )
+        if gone:
+            # Nobody's backup is to blame for that. An upload that a disaster took leaves its row.
+            self.warnings.append(
+                f"{len(gone)} files that the database names are neither in the newest snapshot nor in the store: "
+                f"{named(gone)}"
             )
 
     def _why_wrong(self, snapshot: Snapshot, pick: Pick) -> str | None:
@@ -804,14 +848,15 @@ class Verification:
         return why_wrong(pick, size, digest.hexdigest())
 
     def _restic(self, *words: str, take: Callable[[IO[bytes]], str] = read_all) -> str:
-        """What restic says. Failure, with its own words, if it fails twice.
+        """What restic says. Failure, with its own words, if it fails, at the first time twice.
 
         It takes no lock, for with one the next snapshot couldn't be taken while this goes on. Without it something may
         be removed that was to be read; the second time it isn't looked for any more.
         """
         argv = [*self.config.media_command, *words, "--no-lock"]
         done = self.run(argv, "", take)
-        if done.rc != 0:
+        if done.rc != 0 and self.patient:
+            self.patient = False
             time.sleep(self.config.pause)
             done = self.run(argv, "", take)
         if done.rc != 0:
@@ -836,6 +881,14 @@ class Verification:
         if done.rc != 0:
             raise Failure(f"{what} failed ({done.rc}): {done.words}")
         return done.out
+
+
+def last_change(path: Path) -> float | None:
+    """When a file, or its name, last changed: one that was restored has its old time of writing. None without one."""
+    try:
+        return path.stat().st_ctime
+    except FileNotFoundError:
+        return None
 
 
 def interrupt(number: int, _frame: object) -> None:

@@ -82,7 +82,7 @@ class Job:
         """What restic says. Failure, with its own words, if it fails; also where a file could not be read."""
         rc, out, err = self.restic(*words, second=second, directory=directory)
         if rc != 0:
-            raise Failure(f"restic {words[0]} failed ({rc}): {' '.join((err or out).split())[:500]}")
+            raise failed(words[0], rc, out, err)
         return out
 
     def wait_for_store(self) -> None:
@@ -129,9 +129,20 @@ class Job:
             # restic takes none of nothing.
             return {"snapshot": None, "began": time.time(), "ended": time.time(), "files": 0, "bytes": 0, "added": 0}
         exclude = [f"--exclude={pattern}" for pattern in (*self.store.exclude, STAGE)]
-        began = time.time()
-        # From within, so that a snapshot's own paths begin below the store, wherever that is mounted.
-        out = self.must("backup", "--json", "--host=media", *exclude, ".", directory=self.store.directory)
+        deadline = time.monotonic() + self.store.patience
+        while True:
+            began = time.time()
+            # From within, so that a snapshot's own paths begin below the store, wherever that is mounted.
+            rc, out, err = self.restic(
+                "backup", "--json", "--host=media", *exclude, ".", directory=self.store.directory
+            )
+            if rc == 0:
+                break
+            # A host of the store that is lost stalls it for seconds, and what is read then may fail.
+            if time.monotonic() > deadline:
+                raise failed("backup", rc, out, err)
+            time.sleep(POLL)
+            self.wait_for_store()
         summary = parse_summary(out)
         return {
             "snapshot": summary["snapshot_id"],
@@ -176,6 +187,11 @@ class Job:
         result["last"]["ended"] = time.time()
         tell(result)
         return result["last"]["error"] is None
+
+
+def failed(command: str, rc: int, out: str, err: str) -> Failure:
+    """restic's own words."""
+    return Failure(f"restic {command} failed ({rc}): {' '.join((err or out).split())[:500]}")
 
 
 def parse_summary(out: str) -> dict[str, Any]:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.lab import Lab
-
-
-def wait_healthy(lab: Lab, seconds: float = 120) -> None:
-    """Until status.yml finds nothing wrong; the test fails with what it found last."""
-    deadline = time.monotonic() + seconds
-    while (play := lab.play("status.yml")).rc != 0:
-        assert time.monotonic() < deadline, play.output
-        time.sleep(2)
 
 
 def secrets(lab: Lab) -> list[str]:
@@ -51,7 +42,7 @@ def test_services_that_somebody_stopped_are_put_back(lab: Lab) -> None:
 
     play = lab.play("site.yml", "--diff", "-vvv")
     assert play.rc == 0, play.output[-20000:]
-    wait_healthy(lab)
+    lab.wait_healthy()
     notes = {
         row["note"]
         for row in lab.request("GET", f"/sessions?consistent=1&after={written['id'] - 1}").json()["sessions"]
@@ -75,7 +66,7 @@ def two_hosts_down(lab: Lab) -> Iterator[list[str]]:
     lab.docker("kill", *(lab.container(host) for host in down))
     yield down
     lab.docker("start", *(lab.container(host) for host in down))
-    wait_healthy(lab)
+    lab.wait_healthy()
 
 
 def test_hosts_that_are_down_are_named_and_the_rest_converges(lab: Lab, two_hosts_down: list[str]) -> None:
@@ -109,49 +100,3 @@ def test_a_volume_with_an_arbiter(lab: Lab) -> None:
         assert "SUCCESS" in lab.module("app3", "gluster_volume", arguments)
     finally:
         lab.host("app1").run("gluster --mode=script volume stop tie force; gluster --mode=script volume delete tie")
-
-
-def processes(lab: Lab) -> dict[str, str]:
-    """What runs on the hosts that must not be restarted, by host and unit."""
-    units = "app@1 nginx keepalived glusterd 'postgresql@*'"
-    hosts = [*lab.app_hosts, *lab.lb_hosts, *lab.pg_hosts]
-    return {
-        host: lab.run(host, f"systemctl show {units} --property=Id,MainPID,ExecMainStartTimestamp") for host in hosts
-    }
-
-
-def test_a_replica_and_a_standby_more_restart_nothing_else(lab: Lab) -> None:
-    def grow(groups: dict) -> None:
-        groups["app_replicas"]["hosts"]["ops1"] = {"app_replicas_count": 2}
-        groups["pg_replica"]["hosts"]["ops1"] = None
-        # A member of the cluster can't keep its backups.
-        groups["backup"]["hosts"] = {}
-
-    before = processes(lab)
-    play = lab.play("site.yml", change=grow)
-    assert play.rc == 0, play.output
-    assert processes(lab) == before
-
-    replicas = {lab.request("GET", "/whoami").json()["replica"] for _ in range(50)}
-    assert {"ops1-1", "ops1-2"} <= replicas
-    assert lab.sql("ops1", "SELECT pg_is_in_recovery()") == "t"
-    assert lab.sql("pg1", "SELECT state FROM pg_stat_replication WHERE application_name = 'ops1'") == "streaming"
-
-    fewer = lab.play(
-        "site.yml",
-        change=lambda groups: (grow(groups), groups["app_replicas"]["hosts"]["ops1"].update(app_replicas_count=1)),
-    )
-    assert fewer.rc == 0, fewer.output
-    assert (
-        lab.run("ops1", "systemctl list-units 'app@*' --no-legend --plain --state=active").split()[0] == "app@1.service"
-    )
-
-    # Back to what the inventory of the lab says.
-    # A pattern names running units for `stop`, and nothing for `disable`.
-    units = lab.run("ops1", "systemctl list-units --plain --no-legend 'app@*' 'postgresql@*' | cut -d' ' -f1")
-    lab.run("ops1", f"systemctl disable --now {' '.join(units.split())}")
-    lab.run("ops1", "rm -rf /var/lib/postgresql/*/main")
-    back = lab.play("site.yml")
-    assert back.rc == 0, back.output
-    lab.sql("pg1", "SELECT pg_drop_replication_slot('ops1')")
-    wait_healthy(lab)

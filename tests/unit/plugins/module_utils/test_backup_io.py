@@ -120,14 +120,16 @@ def test_each_unit_has_what_was_said_of_it() -> None:
 
 
 def test_what_the_jobs_left_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, content in (("MEDIA_RESULT", {"good": None}), ("VERIFY_CONFIG", {"result_max_age": 7, "other": 1})):
+    config = {"result_max_age": 7, "directory": str(tmp_path)}
+    for name, content in (("MEDIA_RESULT", {"good": None}), ("VERIFY_CONFIG", config)):
         file = tmp_path / name
         file.write_text(json.dumps(content))
         monkeypatch.setattr(backup_io, name, file)
-    monkeypatch.setattr(backup_io, "VERIFY_RESULT", tmp_path / "not yet")
     seen = Repository(Host()).observe()
     assert seen["media"]["result"] == {"good": None}
     assert (seen["verified"]["result"], seen["verified"]["max_age"]) == (None, 7)
+    (tmp_path / "result.json").write_text('{"ok": true}')
+    assert Repository(Host()).verified()["result"] == {"ok": True}
     assert seen["catalogue"]["version"] == 17
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
@@ -35,6 +36,7 @@ CONFIG = Config(
     fetch_command=["fetch"],
     check_command=["check", "all"],
     media_command=["media", "restic"],
+    media_directory="",
     media_parts=7,
     media_sample=20,
     directory=Path("/nonexistent"),
@@ -135,8 +137,7 @@ def test_the_newest_snapshot_whatever_its_time_zone() -> None:
     ]
     assert backup_verify.newest_snapshot(json.dumps(out)) == Snapshot("new", 1795788503.767034)
     for none in ("[]", "null"):
-        with pytest.raises(Failure, match="no snapshot"):
-            backup_verify.newest_snapshot(none)
+        assert backup_verify.newest_snapshot(none) is None
 
 
 LISTED = b"""{"id":"abc","struct_type":"snapshot","paths":["/srv/media"]}
@@ -182,7 +183,7 @@ def test_a_sample_is_one() -> None:
     ("missing", "rows", "fine"), [(9, 9, True), (10, 20, True), (10, 19, False), (11, 20, False), (400, 1000, True)]
 )
 def test_rows_without_a_file_may_be_young(missing: int, rows: int, fine: bool) -> None:
-    trouble = backup_verify.why_too_many([f"{n}.jpg (row {n})" for n in range(missing)], rows)
+    trouble = backup_verify.why_too_many([Row(str(n), f"{n}.jpg") for n in range(missing)], rows)
     assert (trouble is None) is fine
     assert trouble is None or ("0.jpg (row 0)" in trouble and f"and {missing - 5} more" in trouble)
 
@@ -363,6 +364,53 @@ def test_what_was_removed_meanwhile_is_asked_for_again(tmp_path: Path) -> None:
     run.look_at_media()
     assert run.problems == []
     assert len([call for call in commands.calls if "restic check" in call]) == 2
+
+
+def test_files_that_should_be_in_the_snapshot(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    for name in ("old.jpg", "new.jpg"):
+        (store / name).write_text("x")
+    taken = json.dumps([{"id": "abc", "time": "2026-11-27T14:08:23.7Z"}])
+    run, _commands = verification(tmp_path, {**MEDIA, "restic snapshots": taken}, media_directory=str(store))
+    run.rows = [Row("1", "old.jpg"), Row("2", "/new.jpg"), Row("3", "gone.jpg"), Row("4", "a/b", XYZ)]
+    run.look_at_media()
+    assert run.media is not None
+    assert run.media["missing"] == 3
+    # What is in the store is younger than that snapshot, whose time is a constant.
+    assert run.problems == []
+    assert run.warnings == [
+        "1 files that the database names are neither in the newest snapshot nor in the store: gone.jpg (row 3)"
+    ]
+
+
+def test_which_files_should_be_in_it() -> None:
+    missing = [Row("1", "old"), Row("2", "new"), Row("3", "gone")]
+    should, gone = backup_verify.left_out(missing, {"old": 1.0, "new": 3.0, "gone": None}, began=2.0)
+    assert ([row.id for row in should], [row.id for row in gone]) == (["1"], ["3"])
+
+
+def test_what_is_broken_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(backup_verify.time, "sleep", pauses.append)
+    broken = {"restic check": Done(1, "", "damaged"), "restic dump": Done(1, "", "damaged")}
+    run, _commands = verification(tmp_path, {**broken, **MEDIA}, pause=60)
+    with pytest.raises(Failure, match="2 of 2 files"):
+        run.look_at_media()
+    assert pauses == [60]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"), [([Row("1", "a/b")], "there is no snapshot of the media, expected one"), ([], ""), (None, "")]
+)
+def test_without_a_snapshot(tmp_path: Path, rows: list[Row] | None, words: str) -> None:
+    """Of a store that holds nothing none is taken."""
+    run, _commands = verification(tmp_path, {"restic snapshots": "[]"})
+    run.rows = rows
+    with pytest.raises(Failure, match=words) if words else contextlib.nullcontext():
+        run.look_at_media()
+    assert run.media is None
+    assert bool(run.warnings) is not bool(words)
 
 
 def test_another_store_is_no_backup_of_this_one(tmp_path: Path) -> None:

@@ -169,6 +169,7 @@ def site(backup: Backup) -> Iterator[Site]:
         fetch_command=[str(fetch)],
         check_command=["true"],
         media_command=[],
+        media_directory="",
         media_parts=1,
         media_sample=3,
         directory=directory,
@@ -328,7 +329,7 @@ def restic(folder: Path) -> list[str]:
 @pytest.fixture
 def media(repository: Path, tmp_path: Path) -> Config:
     folder = shutil.copytree(repository, tmp_path / "copy")
-    return Config(15, "", "", [], [], restic(folder), 1, 20, folder, 0, 0, 1, pause=0)
+    return Config(15, "", "", [], [], restic(folder), "", 1, 20, folder, 0, 0, 1, pause=0)
 
 
 def test_good_media(media: Config) -> None:
