@@ -50,7 +50,7 @@ options:
   backups:
     description:
       - The RV(renfo.redundancy.backup_info#module:backups) of the host that keeps them. While it holds any, no new
-        cluster is made: the members are prepared, and wait for a restore.
+        cluster is made; the members are prepared, and wait for a restore.
       - V(unknown) if there is such a host and it could not be asked; no new cluster is made then either.
     type: raw
 seealso:

@@ -89,8 +89,7 @@ class Media:
         """The same of one in a snapshot, which may be larger than memory."""
         digest = hashlib.sha256()
         with subprocess.Popen([COMMAND, "restic", "dump", snapshot, f"/{path}"], stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            while chunk := process.stdout.read(CHUNK):
+            while process.stdout is not None and (chunk := process.stdout.read(CHUNK)):
                 digest.update(chunk)
         if process.returncode != 0:
             raise BackupError(f"restic dump {snapshot[:8]} /{path} failed. Nothing was changed")

@@ -11,9 +11,8 @@ short_description: Bring files of the shared store back from its snapshots
 version_added: 0.1.0
 author: The renfo.redundancy authors (@renfo)
 description:
-  - Brings back what a snapshot holds and the store doesn't. With O(moment), a file that holds something else than it
-  did
-    then gives way too, and is kept in a hidden folder of the store.
+  - Brings back what a snapshot holds and the store doesn't. With O(moment), a file that holds something else than
+    it did then gives way too, and is kept in a hidden folder of the store.
   - Removes nothing. A file that is younger than the snapshot stays.
   - Can be repeated, also after an interruption. A file is in its place whole or not at all.
 requirements:
@@ -38,8 +37,7 @@ options:
   moment:
     description:
       - The time that the store is brought back to, in seconds since the epoch. By default the newest snapshot's, and
-      then
-        only what is missing comes back.
+        then only what is missing comes back.
     type: float
 seealso:
   - module: renfo.redundancy.media_compare
