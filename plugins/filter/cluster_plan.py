@@ -115,11 +115,15 @@ _value:
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import Catalogue, kept_backups
+from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import (
+    BackupError,
+    Catalogue,
+    kept_backups,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import (
     Action,
     Declared,
@@ -151,7 +155,7 @@ def cluster_plan(
         raise AnsibleFilterError(f"intent is {intent!r}, expected {' or '.join(known.value for known in Intent)}")
     try:
         seen = observations_from(observations)
-        kept = kept_backups(Catalogue.from_dict(backups["catalogue"])) if isinstance(backups, Mapping) else ""
+        unknown, kept = _kept(backups)
         chosen = list(filter(None, named)) or None
         decided = plan(seen, Declared.from_dict(declared), Intent(intent), chosen, kept).to_dict()
     except ValueError as error:
@@ -164,20 +168,24 @@ def cluster_plan(
             for name, member in members
             if member["action"] == Action.REFUSE.value and member["reason"] not in decided["problems"]
         ),
-        *_unknown_backups(backups, [member["action"] for _name, member in members]),
+        *(unknown if any(member["action"] == Action.BOOTSTRAP.value for _name, member in members) else ()),
     ]
     waiting = (Action.HOLD.value, Action.RESTORE.value)
     decided["held"] = [name for name, member in members if member["action"] in waiting]
     return decided
 
 
-def _unknown_backups(backups: Mapping[str, Any] | str | None, actions: Collection[str]) -> list[str]:
-    if not isinstance(backups, str) or Action.BOOTSTRAP.value not in actions:
-        return []
-    return [
-        "no member holds a database, and it can't be told whether there are backups of one: the host of the group "
-        "backup doesn't answer, or its repository can't be read. Mend that, or take it out of the inventory"
-    ]
+def _kept(backups: Mapping[str, Any] | str | None) -> tuple[list[str], str]:
+    """Why no new cluster may be made, for it can't be told what the backup host has; and what it has."""
+    if isinstance(backups, str):
+        return [
+            "no member holds a database, and it can't be told whether there are backups of one: the host of the group "
+            "backup doesn't answer, or its repository can't be read. Mend that"
+        ], ""
+    try:
+        return [], kept_backups(Catalogue.from_dict(backups["catalogue"])) if backups else ""
+    except BackupError as error:
+        return [str(error)], ""
 
 
 def observed(site: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,6 +84,16 @@ class Catalogue:
         """Backups of the newest history without a known fault, oldest first."""
         return tuple(one for one in self.backups if one.history == self.history and not one.broken)
 
+    @property
+    def usable(self) -> Catalogue:
+        """The same without what lies in a repository that has troubles."""
+        broken = {int(one.split()[1].rstrip(":")) for one in self.troubles}
+        return dataclasses.replace(
+            self,
+            backups=tuple(one for one in self.backups if one.repository not in broken),
+            archives=tuple(one for one in self.archives if one.repository not in broken),
+        )
+
     def leads_on(self, backup: Backup) -> bool:
         """Whether the way that a restore takes leads through *backup*."""
         if self.timeline is None or backup.timeline == self.timeline or not backup.lsn_stop:
@@ -198,7 +208,9 @@ def choose(catalogue: Catalogue, wanted: Wanted, now: float, system_identifier: 
     *system_identifier* is that of the cluster to be replaced, empty where none is left.
     """
     if catalogue.troubles:
-        raise BackupError(f"{'; '.join(catalogue.troubles)}. Nothing was changed. Look with: pgbackrest info")
+        catalogue = catalogue.usable
+        if not catalogue.whole:
+            raise BackupError(f"{'; '.join(catalogue.troubles)}. Nothing was changed. Look with: pgbackrest info")
     refused = another_cluster(catalogue, system_identifier)
     if refused:
         raise BackupError(refused)
@@ -212,6 +224,9 @@ def choose(catalogue: Catalogue, wanted: Wanted, now: float, system_identifier: 
             # By name: the newest one in the archive may be of somebody who was promoted by mistake.
             way = "current" if catalogue.timeline == chosen.backup.timeline else catalogue.timeline
             chosen = Choice(chosen.backup, (*chosen.options, f"--target-timeline={way}"))
+    if catalogue.troubles:
+        # By number: another one may be broken, or not answer.
+        chosen = Choice(chosen.backup, (*chosen.options, f"--repo={chosen.backup.repository}"))
     return chosen
 
 
@@ -228,7 +243,16 @@ def another_cluster(catalogue: Catalogue, system_identifier: str) -> str:
 
 
 def kept_backups(catalogue: Catalogue) -> str:
-    """What is to be done where no member holds a database, but there are backups of one; empty without any."""
+    """What is to be done where no member holds a database, but there are backups of one; empty without any.
+
+    BackupError if there were some, and none can be told of now.
+    """
+    if not catalogue.whole and (catalogue.troubles or catalogue.histories):
+        raise BackupError(
+            "no member holds a database, and the repository knew one, but shows no whole backup of it"
+            f"{''.join(f'; {trouble}' for trouble in catalogue.troubles)}. Is it the right passphrase, and the right "
+            "folder? If what is there is no longer wanted, move pg_backup_directory away on the backup host"
+        )
     if not catalogue.whole:
         return ""
     newest = catalogue.whole[-1]

@@ -102,7 +102,10 @@ class Repository:
         """How the snapshots of the store are; with *snapshots* also their times, for which restic must be asked."""
         said = self._of_job("media-backup", MEDIA_RESULT)
         if snapshots and Path(media_io.COMMAND).exists():
-            found = media_io.Media(Path("/"), self.run).snapshots()
+            try:
+                found = media_io.Media(Path("/"), self.run).snapshots()
+            except BackupError as error:
+                raise BackupError(f"{error}. The database alone can be restored: -e restore_what=database") from error
             said["times"] = [one.time for one in found]
         return said
 
@@ -122,14 +125,16 @@ class Repository:
         if rc != 0:
             raise BackupError(f"the backup could not be started: {one_line(err or out)}")
 
-    def observe(self, for_restore: bool = False, timeline: int | None = None) -> dict[str, Any]:
+    def observe(
+        self, for_restore: bool = False, snapshots: bool = False, timeline: int | None = None
+    ) -> dict[str, Any]:
         """Everything that a playbook wants to know, as plain data."""
         catalogue = self.catalogue()
         return {
             "catalogue": (self.with_way(catalogue, timeline) if for_restore else catalogue).to_dict(),
             "units": self.units(),
             "next_backup": self.next_of("pg-backup-full.timer", "pg-backup-diff.timer"),
-            "media": self.media(for_restore),
+            "media": self.media(snapshots),
             "verified": self.verified(),
         }
 

@@ -200,6 +200,7 @@ def _plan(
     )
     backup = f"{choice.backup.label} (of {utc(choice.backup.stop)}, {choice.backup.size / 1e6:.0f} MB)"
     lines = [*_lines(plan, request, backup, seen), *(_media_lines(plan, snapshots) if media else ())]
+    lines += [f"  without      {trouble}" for trouble in catalogue.troubles]
     return dataclasses.replace(plan, text="\n".join(lines))
 
 
@@ -251,20 +252,19 @@ def _target(members: Sequence[str], seen: Mapping[str, Observation], request: Re
             f"restore_host is {request.host}, and {primaries[0]} is the live primary, whose place the restored "
             "database takes. Nothing was changed. Leave restore_host out, or restore beside: -e restore_place=beside"
         )
-    if not request.host and not any(one.has_data for one in seen.values()):
-        # Nothing to choose between: the inventory's initial primary, as for a new cluster.
-        return members[0]
-    if not primaries and not request.host:
+    # With nothing to choose between it is the inventory's initial primary, as for a new cluster.
+    chosen = request.host or ("" if any(one.has_data for one in seen.values()) else members[0])
+    if not primaries and not chosen:
         raise BackupError(
             "nobody is the primary. Nothing was changed. If a member still holds the data, failover.yml or site.yml "
             f"start it without losing anything. To restore nevertheless, name the host: -e restore_host={members[0]}"
         )
-    if not primaries and seen[request.host].has_fence_marker:
+    if not primaries and seen[chosen].has_fence_marker:
         raise BackupError(
-            f"{request.host} is fenced ({seen[request.host].fenced_reason or 'no reason given'}) and would not start. "
+            f"{chosen} is fenced ({seen[chosen].fenced_reason or 'no reason given'}) and would not start. "
             "Nothing was changed. Name another host, or remove the file that ends in .fenced from /var/lib/postgresql"
         )
-    return primaries[0] if primaries else request.host
+    return primaries[0] if primaries else chosen
 
 
 def overtaken(planned: int, stopped: Mapping[str, Observation | None]) -> list[str]:

@@ -129,21 +129,17 @@ class Restore:
             ),
         )
 
-    def _make_room(self) -> None:
+    def check_room(self) -> None:
+        """PgError if it can't be restored beside what is there."""
         folder = self.directory
         if not is_empty(self.instance.data_directory / "pg_tblspc"):
             raise PgError(
                 f"the instance in {self.instance.data_directory} has tablespaces, expected none: restore it by hand "
                 "with pgbackrest restore. Nothing was changed"
             )
-        if folder.exists() and not any((folder / name).exists() for name in ("PG_VERSION", "backup.manifest")):
-            # Begun, and of no use to go on with.
-            shutil.rmtree(folder)
-        if not folder.parent.exists():
-            folder.parent.mkdir()
-            shutil.chown(folder.parent, "postgres", "postgres")
         there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
-        free = shutil.disk_usage(folder.parent).free + there
+        parent = folder.parent if folder.parent.exists() else folder.parents[1]
+        free = shutil.disk_usage(parent).free + there
         if free < self.size + MARGIN:
             raise PgError(
                 f"{folder.parent} has {free} bytes free, expected {self.size + MARGIN} beside the data directory, "
@@ -151,6 +147,16 @@ class Restore:
                 free=free,
                 needed=self.size + MARGIN,
             )
+
+    def _make_room(self) -> None:
+        self.check_room()
+        folder = self.directory
+        if folder.exists() and not any((folder / name).exists() for name in ("PG_VERSION", "backup.manifest")):
+            # Begun, and of no use to go on with.
+            shutil.rmtree(folder)
+        if not folder.parent.exists():
+            folder.parent.mkdir()
+            shutil.chown(folder.parent, "postgres", "postgres")
         folder.mkdir(mode=0o700, exist_ok=True)
         shutil.chown(folder, "postgres", "postgres")
 
@@ -288,7 +294,8 @@ class Restore:
                     "ELSE pg_current_wal_lsn() END"
                 ).partition("|")
             except PgError as error:
-                said, lsn = str(error), ""
+                # Before it takes connections its process tells how far it is.
+                said, lsn = str(error), self.run(["pgrep", "-af", "startup recovering"])[1]
             if said == "false":
                 break
             if (said, lsn) != last:
@@ -304,10 +311,15 @@ class Restore:
         timeline = self._ask("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)")
         return {"timeline": int(timeline, 16), "lsn": lsn}
 
+    @property
+    def there(self) -> bool:
+        """Whether anything was restored beside."""
+        return self.directory.exists()
+
     def remove(self) -> bool:
         """Remove what was restored beside; whether there was anything."""
         self.stop()
-        there = self.directory.exists()
+        there = self.there
         if there:
             shutil.rmtree(self.directory)
         return there

@@ -54,9 +54,10 @@ def _database(host: str, reachable: bool, looked: bool, catalogue: Catalogue, se
     units = seen.get("units", {})
     running = any(unit["ActiveState"] == "activating" for unit in units.values())
     problems = [f"the backups on {host}: {trouble}" for trouble in catalogue.troubles]
-    if looked and not running:
+    if looked and not catalogue.troubles:
         if newest is None:
-            problems.append(f"{host} keeps no backup of the database: run site.yml, then backup.yml")
+            problems += [] if running else [f"{host} keeps no backup of the database: run site.yml, then backup.yml"]
+        # However long one is being made: it may hang.
         elif now - newest.stop > BACKUP_HOURS * 3600:
             problems.append(
                 f"the newest backup of the database is {int((now - newest.stop) / 3600)} hours old, expected one a "
@@ -90,9 +91,9 @@ def _media(host: str, reachable: bool, looked: bool, said: Data, now: float) -> 
     again = f"run backup.yml; if it fails again, read 'journalctl -u media-backup' on {host}"
     if looked and last and last["error"]:
         problems.append(f"the last snapshot of the store failed: {last['error']}")
-    elif looked and not running:
+    elif looked:
         if good is None:
-            problems.append(f"{host} keeps no snapshot of the store: {again}")
+            problems += [] if running else [f"{host} keeps no snapshot of the store: {again}"]
         elif now - good["began"] > result["max_age"]:
             age = int((now - good["began"]) / 60)
             problems.append(
@@ -140,7 +141,7 @@ def _verification_problems(host: str, catalogue: Catalogue, said: Data, now: flo
     again = f"run backup.yml -e backup_verify=true, and read 'journalctl -u backup-verify' on {host}"
     # Before the first one, since there was something to verify.
     since = result["began"] if result else catalogue.whole[0].stop if catalogue.whole else None
-    if since is not None and now - since > max_age and said.get("state") != "activating":
+    if since is not None and now - since > max_age:
         hours = int((now - since) / 3600)
         yield f"no backup was restored to verify it for {hours} hours, expected {int(max_age / 3600)} at most: {again}"
     if result and not result["ok"]:

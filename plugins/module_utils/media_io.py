@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import BackupError
@@ -24,7 +24,8 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.media_restore imp
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import one_line
 
 COMMAND = "/usr/local/sbin/media-backup"
-#: Where files lie until they are whole. In the store itself: from there they get to their place in one step.
+#: Where files lie until they are whole. In the store itself: from there they get to their place in one step. While it
+#: is there no snapshot is taken, for it would be one of half a store.
 STAGE = ".restored"
 #: Patterns that restic is given at once: it compares each file with each of them.
 PATTERNS = 200
@@ -104,22 +105,27 @@ class Media:
                 "then run it again"
             )
 
-    def bring(self, snapshot: str, paths: Sequence[str], everything: bool, aside: Path | None = None) -> None:
-        """Put *paths* of the snapshot where they belong, each in one step. One that is there meanwhile is left alone,
-        or moved to the folder *aside* if that is given. *everything*: the snapshot has no other files."""
-        stage = self.directory / STAGE
+    def begin(self) -> None:
+        """From now on, until ``end``, no snapshot is taken."""
+        (self.directory / STAGE).mkdir(mode=0o700, exist_ok=True)
+
+    def end(self) -> None:
+        """All that was wanted is there."""
+        shutil.rmtree(self.directory / STAGE)
+
+    def bring(self, snapshot: str, paths: Sequence[str], everything: bool, aside: Mapping[str, Path]) -> None:
+        """Put *paths* of the snapshot where they belong, each in one step. One that is there is left alone, or moved to
+        the folder that *aside* has for it. *everything*: the snapshot has no other files."""
+        stage = self.directory / STAGE / "files"
         # What an interrupted one left is no use: half a file looks like a whole one.
         shutil.rmtree(stage, ignore_errors=True)
-        try:
-            for patterns in [[]] if everything else list(_chunks([_pattern(path) for path in paths])):
-                self.ask("restore", snapshot, f"--target={stage}", *(f"--include={pattern}" for pattern in patterns))
-            # On disk before they have a name.
-            self._sync()
-            for path in paths:
-                self._place(stage, path, aside)
-            self._sync()
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
+        for patterns in [[]] if everything else list(_chunks([_pattern(path) for path in paths])):
+            self.ask("restore", snapshot, f"--target={stage}", *(f"--include={pattern}" for pattern in patterns))
+        # On disk before they have a name.
+        self._sync()
+        for path in paths:
+            self._place(stage, path, aside.get(path))
+        self._sync()
 
     def _place(self, stage: Path, path: str, aside: Path | None) -> None:
         target = self.directory / path

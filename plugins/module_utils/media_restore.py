@@ -56,12 +56,12 @@ def parse_snapshots(text: str) -> tuple[Snapshot, ...]:
 
 
 def parse_files(lines: Iterable[str]) -> dict[str, File]:
-    """The files from ``restic ls --json``, by path."""
+    """The files from ``restic ls --json``, by path. What is hidden at the top isn't the application's."""
     nodes = (json.loads(line) for line in lines if line.strip())
     return {
         node["path"].lstrip("/"): File(int(node.get("size", 0)), _moment(node["mtime"]))
         for node in nodes
-        if node.get("type") == "file"
+        if node.get("type") == "file" and not node["path"].startswith("/.")
     }
 
 

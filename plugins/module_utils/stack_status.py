@@ -10,6 +10,7 @@ a host can't be reached, that is its one problem; its parts show what the others
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ FREE_SHARE = 0.1
 #: Seconds that archiving may fail before it counts: its first attempts come before the repository is there.
 ARCHIVE_SECONDS = 300
 EXCERPT = 120
+WAL_FILE = re.compile("[0-9A-F]{24}")
 
 Data = Mapping[str, Any]
 
@@ -523,10 +525,22 @@ class _Stack:
             for name in (host, *self._topology["slots"])
             if self._reachable(name) and not self._unit(name, "pgbackrest.service")["running"]
         ]
+        problems += self._dropped_wal(None if error else seen)
         if error and reachable:
             problems.append(f"the backups on {host} can't be observed: {_excerpt(error)}")
         yield dataclasses.replace(first, problems=(*first.problems, *problems))
         yield from others
+
+    def _dropped_wal(self, backups: Data | None) -> Iterator[str]:
+        """Whether the archive lacks what PostgreSQL was told that it has: beyond pg_backup_queue_max WAL is dropped."""
+        told = ((self._instance(self.primary) if self.primary else {}).get("archiver") or {}).get("last_wal") or ""
+        archives = (backups or {}).get("catalogue", {}).get("archives", ())
+        there = max((archive["last"] for archive in archives), default="")
+        if WAL_FILE.fullmatch(told) and there and there < told:
+            yield (
+                f"WAL was dropped: the archive ends with {there}, {self.primary} wrote {told} since. Times after that "
+                "can't be restored until the next backup: see that the backup host has room, then run backup.yml"
+            )
 
     def cluster_problems(self) -> Iterator[str]:
         """What is wrong with PostgreSQL as a whole."""

@@ -32,6 +32,10 @@ options:
     description: Whether to look up the way of a restore too, which the archive tells more slowly.
     type: bool
     default: false
+  snapshots:
+    description: Whether to look up when the snapshots of the store were taken too, for which restic is asked.
+    type: bool
+    default: false
   timeline:
     description: The timeline that a restore is to lead to. By default the newest that the archive knows.
     type: int
@@ -66,7 +70,7 @@ backups:
       description:
         - The C(result) of the last snapshots of the shared store, null before the first; the C(state) of the unit that
           takes them; when the C(next) one is due.
-        - With O(for_restore) also C(times), when each was begun, in seconds since the epoch.
+        - With O(snapshots) also C(times), when each was begun, in seconds since the epoch.
       type: dict
     verified:
       description: The same of the last restore that was made to verify the backups, and the C(max_age) of a result.
@@ -79,7 +83,11 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.backup_io import 
 
 
 def main() -> None:
-    arguments = {"for_restore": {"type": "bool", "default": False}, "timeline": {"type": "int"}}
+    arguments = {
+        "for_restore": {"type": "bool", "default": False},
+        "snapshots": {"type": "bool", "default": False},
+        "timeline": {"type": "int"},
+    }
     module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     repository = Repository(lambda argv: module.run_command(argv, cwd="/"))
     if not repository.there:

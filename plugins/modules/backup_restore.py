@@ -34,13 +34,14 @@ extends_documentation_fragment:
 options:
   state:
     description:
+      - V(possible) changes nothing, and fails if there is no room for it, or the instance has tablespaces.
       - V(ready) brings the files and looks whether they can become what is wanted.
       - V(placed) puts them in the place of the instance, which must be stopped.
       - V(finished) waits until the instance accepts writes, once it was started.
       - V(beside) is V(ready), and lets the copy accept writes and run on, on a port and a socket of its own.
       - V(absent) stops and removes the copy.
     type: str
-    choices: [ready, placed, finished, beside, absent]
+    choices: [possible, ready, placed, finished, beside, absent]
     required: true
   options:
     description: Options of C(pgbackrest restore) for the backup, and for where the restore ends.
@@ -106,7 +107,7 @@ ARGUMENTS = {
     **LOCATION,
     "state": {
         "type": "str",
-        "choices": ["ready", "placed", "finished", "beside", "absent"],
+        "choices": ["possible", "ready", "placed", "finished", "beside", "absent"],
         "required": True,
     },
     "options": {"type": "list", "elements": "str", "default": []},
@@ -126,8 +127,11 @@ def run(module: AnsibleModule) -> None:
         args["size"],
         args["patience"],
     )
+    if args["state"] == "possible":
+        restore.check_room()
+        module.exit_json(changed=False)
     if module.check_mode:
-        module.exit_json(changed=args["state"] != "finished")
+        module.exit_json(changed=restore.there if args["state"] == "absent" else args["state"] != "finished")
     if args["state"] in ("ready", "beside"):
         prepare(module, restore, args["state"] == "beside")
     elif args["state"] == "placed":

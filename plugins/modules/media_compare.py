@@ -92,6 +92,7 @@ unknown:
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ ARGUMENTS = {
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Where they disagree."""
-    media = Media(Path(module.params["directory"]), lambda argv: module.run_command(argv, cwd="/"))
+    media = Media(Path(module.params["directory"]), functools.partial(module.run_command, cwd="/"))
     rows = parse_rows(module.params["rows"])
     store = media.store()
     named = {row.path for row in rows if row.sha256} & store.keys()

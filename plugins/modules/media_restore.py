@@ -83,6 +83,7 @@ seconds:
 """
 
 import datetime
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,9 @@ ARGUMENTS = {"directory": {"type": "path", "required": True}, "moment": {"type":
 def run(module: AnsibleModule) -> dict[str, Any]:
     """What was done."""
     begun, moment = time.monotonic(), module.params["moment"]
-    media = Media(Path(module.params["directory"]), lambda argv: module.run_command(argv, cwd="/"))
+    # A file may be called $HOME.
+    run_command = functools.partial(module.run_command, cwd="/", expand_user_and_vars=False)
+    media = Media(Path(module.params["directory"]), run_command)
     choice = choose(media.snapshots(), moment)
     chosen = {one.id: one for one in (choice.before, choice.after) if one is not None}
     held = {one.id: media.held(one) for one in chosen.values()}
@@ -110,9 +113,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     aside = media.directory / f".before-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}"
     if not module.check_mode:
         media.make_sure_of_room(size)
+        media.begin()
         for name, paths in changed.items():
             if paths:
-                media.bring(name, paths, len(paths) == len(held[name]), aside)
+                media.bring(name, paths, len(paths) == len(held[name]), dict.fromkeys(replaced.get(name, ()), aside))
+        media.end()
     return {
         "changed": any(changed.values()),
         "snapshots": {name: one.time for name, one in chosen.items()},

@@ -207,6 +207,20 @@ class Lab:
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
+    # --- backups
+
+    def catalogue(self) -> dict[str, Any]:
+        """What pgBackRest itself says that it has."""
+        return dict(json.loads(self.run("ops1", "runuser -u postgres -- pgbackrest info --output=json"))[0])
+
+    def wait_archived(self, primary: str) -> None:
+        """Until the repository has all WAL that was written until now."""
+        wanted = self.sql(primary, "SELECT pg_walfile_name(pg_switch_wal() - 1::numeric)")
+        deadline = time.monotonic() + 90
+        while (there := self.catalogue()["archive"][-1]["max"]) < wanted:
+            assert time.monotonic() < deadline, f"archived until {there}, expected {wanted}"
+            time.sleep(1)
+
     # --- playbooks
 
     def play(

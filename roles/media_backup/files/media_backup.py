@@ -4,7 +4,7 @@
 """media-backup: one snapshot of the shared store, into every repository. Written by the role media_backup.
 
 media-backup restic WORDS... asks restic about the repository instead; media-backup second WORDS... about the second.
-media-backup empty takes a snapshot of a store that holds nothing any more, which is refused otherwise.
+media-backup anyway takes a snapshot of a store that has lost most of its files, which is refused otherwise.
 
 What came of it stands in /var/lib/media-backup/result.json: ``last``, the last run, with its ``error`` or null;
 ``good``, the last snapshot, with its ``snapshot`` (null of an empty store), ``began`` and ``ended`` in seconds since
@@ -19,7 +19,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,13 @@ CONFIG = Path("/etc/media-backup")
 STATE = Path("/var/lib/media-backup")
 DAY = 86400
 POLL = 5
-#: Where a restore lays files before they are whole, at the top of the store.
+#: Where a restore lays files before they are whole, at the top of the store; and where those lie that gave way.
 STAGE = ".restored"
+ASIDE = ".before-*"
+#: From how many files on half of them have to be there.
+FEW = 4
+#: restic's exit code for a snapshot without what could not be read.
+INCOMPLETE = 3
 
 Run = Callable[[Sequence[str], Mapping[str, str], str], tuple[int, str, str]]
 
@@ -100,35 +105,63 @@ class Job:
                 raise Failure(f"the store at {self.store.directory} {found}, expected it mounted: see status.yml")
             time.sleep(POLL)
 
-    def is_empty(self) -> bool:
-        """Whether the store holds no file."""
-        return not any(names for _folder, _folders, names in self._walk())
-
-    def _walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
+    def has_at_least(self, files: int) -> bool:
+        """Whether the store holds so many files, but for what is hidden at its top."""
+        found = 0
         for folder, folders, names in os.walk(self.store.directory):
             if folder == self.store.directory:
-                folders[:] = [name for name in folders if name not in (*self.store.exclude, STAGE)]
-            yield folder, folders, names
+                folders[:] = [name for name in folders if not name.startswith(".") and name not in self.store.exclude]
+            found += len(names)
+            if found >= files:
+                return True
+        return False
 
-    def snapshot(self, files: int) -> dict[str, Any]:
-        """Take one; its figures. *files* were in the last one: a store that holds none any more was lost, and the
-        newest snapshot is what a restore takes."""
+    def lost_most(self, files: int) -> bool:
+        """Whether the store holds next to nothing of the *files* that it had: what is left is not to be what a restore
+        takes."""
+        return files > 0 and not self.has_at_least((files + 1) // 2 if files >= FEW else 1)
+
+    def known_files(self, good: Mapping[str, Any] | None) -> int:
+        """How many files the last snapshot has; also on a host to which only the repository was brought."""
+        if good is not None:
+            return int(good["files"])
+        if not self.has_repository():
+            return 0
+        rc, out, _err = self.restic("ls", "--json", "latest")
+        return sum('"type":"file"' in line for line in out.splitlines()) if rc == 0 else 0
+
+    def has_repository(self) -> bool:
+        """Whether there is one. One that can't be read is no reason to make another."""
+        return Path(self.store.repository, "config").exists()
+
+    def snapshot(self, good: Mapping[str, Any] | None, shrunk: bool) -> dict[str, Any]:
+        """Take one; its figures. *good* are those of the last. *shrunk*: the store may have lost most of its files."""
         self.wait_for_store()
-        # Only where there is none: one that can't be read is no reason to make another.
-        if not Path(self.store.repository, "config").exists():
+        if not self.has_repository():
+            if good is not None and good["snapshot"]:
+                raise Failure(
+                    f"{self.store.repository} holds no repository, expected the one of the snapshots before. Is its "
+                    "file system mounted? If it is gone for good, remove /var/lib/media-backup/result.json"
+                )
             self.must("init")
         # Left by one that was killed. Those of a process that runs stay.
         self.must("unlock")
-        if self.is_empty():
-            if files:
-                raise Failure(
-                    f"the store is empty, the last snapshot has {files} files, so none was taken: restore.yml -e "
-                    "restore_what=media -e restore_to=latest brings them back. If they are to be gone, run "
-                    "'media-backup empty'"
-                )
+        if Path(self.store.directory, STAGE).exists():
+            raise Failure(
+                f"a restore of the store goes on, or was interrupted ({STAGE} is there), so no snapshot was taken: run "
+                "restore.yml -e restore_what=media again"
+            )
+        files = 0 if shrunk else self.known_files(good)
+        if self.lost_most(files):
+            raise Failure(
+                f"the store has lost most of the {files} files that the last snapshot has, so none was taken: "
+                "restore.yml -e restore_what=media -e restore_to=latest brings them back. If they are to be gone, run "
+                "'media-backup anyway'"
+            )
+        if not self.has_at_least(1):
             # restic takes none of nothing.
             return {"snapshot": None, "began": time.time(), "ended": time.time(), "files": 0, "bytes": 0, "added": 0}
-        exclude = [f"--exclude={pattern}" for pattern in (*self.store.exclude, STAGE)]
+        exclude = [f"--exclude={pattern}" for pattern in (*self.store.exclude, STAGE, ASIDE)]
         deadline = time.monotonic() + self.store.patience
         while True:
             began = time.time()
@@ -138,6 +171,9 @@ class Job:
             )
             if rc == 0:
                 break
+            if rc == INCOMPLETE:
+                # It lacks what could not be read, and must not be what a restore takes.
+                self.must("forget", parse_summary(out)["snapshot_id"])
             # A host of the store that is lost stalls it for seconds, and what is read then may fail.
             if time.monotonic() > deadline:
                 raise failed("backup", rc, out, err)
@@ -165,15 +201,13 @@ class Job:
         for second in (False, True) if self.store.second else (False,):
             self.must("forget", "--group-by=host", *keep, *(["--prune"] if prune else []), second=second)
 
-    def whole(
-        self, before: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], emptied: bool = False
-    ) -> bool:
-        """Snapshot, copy, forget; whether all of it went well. *tell* gets the result whenever it has grown. *emptied*:
-        the store may hold nothing."""
+    def whole(self, before: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None], shrunk: bool = False) -> bool:
+        """Snapshot, copy, forget; whether all of it went well. *tell* gets the result whenever it has grown. *shrunk*:
+        the store may have lost most of its files."""
         result: dict[str, Any] = {"good": None, "pruned": 0, **before, "max_age": self.store.max_age}
         result["last"] = {"began": time.time(), "ended": None, "error": None}
         try:
-            result["good"] = self.snapshot(0 if emptied or not result["good"] else result["good"]["files"])
+            result["good"] = self.snapshot(result["good"], shrunk)
             tell(result)
             if self.store.second:
                 self.copy()
@@ -226,7 +260,7 @@ def main(argv: Sequence[str]) -> int:
         os.execvpe("restic", ["restic", *argv[1:]], {**os.environ, **environment})
     known = STATE / "result.json"
     before = json.loads(known.read_text()) if known.exists() else {}
-    if Job(store, call).whole(before, write, emptied=list(argv) == ["empty"]):
+    if Job(store, call).whole(before, write, shrunk=list(argv) == ["anyway"]):
         return 0
     print(json.loads(known.read_text())["last"]["error"], file=sys.stderr)
     return 1

@@ -17,11 +17,6 @@ from tests.support.cluster import Cluster, wait
 from tests.support.lab import ROOT, Lab
 
 
-def catalogue(lab: Lab) -> dict[str, Any]:
-    """What pgBackRest itself says that it has."""
-    return dict(json.loads(lab.run("ops1", "runuser -u postgres -- pgbackrest info --output=json"))[0])
-
-
 @pytest.fixture(scope="module")
 def video(lab: Lab) -> dict[str, Any]:
     """A video that is there before the disaster, larger than those of the rehearsal's client."""
@@ -99,10 +94,10 @@ def test_a_new_backup_goes_on_in_the_same_history(lab: Lab, cluster: Cluster) ->
     # The restore began a full one.
     state = "systemctl show --property=ActiveState --value pg-backup@full.service"
     wait(lambda: lab.run("ops1", state) == "inactive", 180, lambda: f"the full backup is {lab.run('ops1', state)}")
-    before = catalogue(lab)
+    before = lab.catalogue()
     play = lab.play("backup.yml")
     assert play.rc == 0, play.output
-    after = catalogue(lab)
+    after = lab.catalogue()
     assert len(after["backup"]) == len(before["backup"]) + 1
     newest = after["backup"][-1]
     timeline = lab.sql(primary, "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)")
@@ -114,12 +109,7 @@ def test_a_new_backup_goes_on_in_the_same_history(lab: Lab, cluster: Cluster) ->
     assert not newest["error"]
     # What is written now reaches the archive.
     lab.write_session("after the disaster")
-    wanted = lab.sql(primary, "SELECT pg_walfile_name(pg_switch_wal() - 1::numeric)")
-    wait(
-        lambda: catalogue(lab)["archive"][-1]["max"] >= wanted,
-        60,
-        lambda: f"{catalogue(lab)['archive'][-1]}, expected {wanted}",
-    )
+    lab.wait_archived(primary)
 
 
 @pytest.mark.usefixtures("rehearsed")

@@ -104,6 +104,18 @@ def test_site_follows_and_changes_nothing(lab: Lab, cluster: Cluster) -> None:
         assert f"{cluster.primary()} is the primary" in play.said()
 
 
+def test_backups_go_on(lab: Lab, cluster: Cluster) -> None:
+    """Into the history of whoever is the primary now, after each way of losing the one before."""
+    primary = cluster.primary()
+    lab.write_session("after the failovers")
+    lab.wait_archived(primary)
+    play = lab.play("backup.yml")
+    assert play.rc == 0, play.output
+    timeline = lab.sql(primary, "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)")
+    assert lab.catalogue()["backup"][-1]["archive"]["stop"].startswith(timeline)
+    assert timeline > "00000001"
+
+
 def test_a_healthy_primary_is_not_failed_over(lab: Lab, cluster: Cluster) -> None:
     declared = lab.groups["pg_primary"][0]
     if cluster.primary() != declared:

@@ -18,14 +18,9 @@ from tests.support.lab import Lab
 SITE = "renfo.example"
 
 
-def catalogue(lab: Lab) -> dict[str, Any]:
-    """What pgBackRest itself says that it has."""
-    return json.loads(lab.run("ops1", "runuser -u postgres -- pgbackrest info --output=json"))[0]
-
-
 def archived(lab: Lab) -> str:
     """The last file of WAL in the repository, its timeline first."""
-    return catalogue(lab)["archive"][-1]["max"]
+    return lab.catalogue()["archive"][-1]["max"]
 
 
 def now(lab: Lab, host: str) -> datetime:
@@ -40,7 +35,7 @@ def old_directories(lab: Lab, host: str) -> list[str]:
 @pytest.fixture(scope="module", autouse=True)
 def backed_up(lab: Lab) -> Iterator[None]:
     """There is a backup: site.yml began one."""
-    wait(lambda: bool(catalogue(lab)["backup"]), 120, lambda: str(catalogue(lab)))
+    wait(lambda: bool(lab.catalogue()["backup"]), 120, lambda: str(lab.catalogue()))
     yield
     for host in lab.pg_hosts:
         for path in old_directories(lab, host):
@@ -59,7 +54,7 @@ def host_off(lab: Lab, cluster: Cluster, request: pytest.FixtureRequest) -> Iter
 def test_the_first_backup_came_from_a_standby(lab: Lab, cluster: Cluster) -> None:
     status = lab.play("status.yml")
     assert status.rc == 0, status.output
-    ended = datetime.fromtimestamp(catalogue(lab)["backup"][-1]["timestamp"]["stop"], UTC)
+    ended = datetime.fromtimestamp(lab.catalogue()["backup"][-1]["timestamp"]["stop"], UTC)
     assert f"{ended:%Y-%m-%d %H:%M}" in status.output
     # pgBackRest names the host that each file came from only in the detail of its log.
     lab.run("ops1", "runuser -u postgres -- pgbackrest --stanza=main --type=incr --log-level-file=detail backup")
@@ -129,9 +124,9 @@ def test_a_dropped_table_comes_back_as_of_one_second_before(lab: Lab, cluster: C
     lab.sql(primary, "SELECT pg_switch_wal()")
     wait(lambda: int(archived(lab)[:8], 16) == timeline + 1, 60, lambda: archived(lab))
     wait(
-        lambda: catalogue(lab)["backup"][-1]["archive"]["stop"].startswith(f"{timeline + 1:08X}"),
+        lambda: lab.catalogue()["backup"][-1]["archive"]["stop"].startswith(f"{timeline + 1:08X}"),
         60,
-        lambda: str(catalogue(lab)["backup"][-1]),
+        lambda: str(lab.catalogue()["backup"][-1]),
     )
     lab.sql(primary, "DROP TABLE keepsake")
 
@@ -161,7 +156,7 @@ def sessions(lab: Lab, after: int) -> list[dict[str, Any]]:
 
 def test_a_second_instance_to_look_into(lab: Lab, cluster: Cluster) -> None:
     standby = cluster.standbys()[0]
-    label = catalogue(lab)["backup"][0]["label"]
+    label = lab.catalogue()["backup"][0]["label"]
     wish = {"restore_label": label, "restore_place": "beside", "restore_host": standby}
     play = lab.play("restore.yml", extra=wish)
     assert play.rc == 0, play.output
@@ -282,9 +277,9 @@ def test_a_verified_restore(lab: Lab) -> None:
     result = verification(lab)
     assert result["ok"], result
     assert result["databases"]["renfo"]["rows"] >= 20
-    assert result["backup"] == catalogue(lab)["backup"][-1]["label"]
+    assert result["backup"] == lab.catalogue()["backup"][-1]["label"]
     # It replays WAL to its end: the newest commit in it is no older than the backup.
-    assert result["newest"] >= catalogue(lab)["backup"][-1]["timestamp"]["stop"] - 60
+    assert result["newest"] >= lab.catalogue()["backup"][-1]["timestamp"]["stop"] - 60
     assert result["checksums"] is True
     assert result["media"]["sampled"] >= 3
     assert result["media"]["wrong"] == []
@@ -307,10 +302,10 @@ def test_backups_go_on_after_a_switchover(lab: Lab, cluster: Cluster) -> None:
     play = lab.play("switchover.yml", extra={"switchover_to": target})
     assert play.rc == 0, play.output
     timeline = int(lab.sql(target, "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"))
-    count = len(catalogue(lab)["backup"])
+    count = len(lab.catalogue()["backup"])
     play = lab.play("backup.yml")
     assert play.rc == 0, play.output
-    backups = catalogue(lab)["backup"]
+    backups = lab.catalogue()["backup"]
     assert len(backups) == count + 1
     assert backups[-1]["label"] in play.output
     assert backups[-1]["archive"]["stop"].startswith(f"{timeline:08X}")
@@ -319,10 +314,10 @@ def test_backups_go_on_after_a_switchover(lab: Lab, cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("host_off", ["pg2"], indirect=True)
 def test_backups_go_on_without_the_standby_that_they_came_from(lab: Lab, host_off: str) -> None:
-    count = len(catalogue(lab)["backup"])
+    count = len(lab.catalogue()["backup"])
     play = lab.play("backup.yml")
     assert play.rc == 0, play.output
-    assert len(catalogue(lab)["backup"]) == count + 1, host_off
+    assert len(lab.catalogue()["backup"]) == count + 1, host_off
 
 
 def test_wal_waits_while_the_backup_host_is_away(lab: Lab, cluster: Cluster) -> None:

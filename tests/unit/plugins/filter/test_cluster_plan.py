@@ -69,12 +69,16 @@ def test_no_cluster_is_made_beside_backups_of_one() -> None:
     assert waiting["held"] == list(empty)
     assert {member["action"] for member in waiting["members"].values()} == {"restore"}
     assert "restore.yml -e restore_to=latest" in waiting["members"]["pg1"]["reason"]
+    locked = {"catalogue": {**nothing, "troubles": ["repository 1: cipher"]}}
+    (refusal,) = cluster_plan(DECLARED, empty, backups=locked)["refusals"]
+    assert "repository 1: cipher. Is it the right passphrase" in refusal
     (refusal,) = cluster_plan(DECLARED, empty, backups="unknown")["refusals"]
     assert "it can't be told whether there are backups" in refusal
     # A cluster that is there is none to be made.
     there = {"pg1": PRIMARY, "pg2": {"state": "absent"}}
     assert cluster_plan(DECLARED, there, backups="unknown")["refusals"] == []
     assert cluster_plan(DECLARED, there, backups=kept)["refusals"] == []
+    assert cluster_plan(DECLARED, there, backups=locked)["refusals"] == []
 
 
 OLD = {**PRIMARY, "state": "stopped", "accepts_connections": False}

@@ -150,7 +150,22 @@ def test_no_new_cluster_beside_backups_of_one() -> None:
     assert "restore.yml -e restore_to=latest brings it back" in kept_backups(CATALOGUE)
     assert "move pg_backup_directory away" in kept_backups(CATALOGUE)
     assert kept_backups(parse_info("[]", "main")) == ""
-    assert kept_backups(parse_info(info(backup("x", NOON, broken=True)), "main")) == ""
+    # Some that are there can't be used: that is no reason to begin anew.
+    for unclear in (info(backup("x", NOON, broken=True)), info(status=99)):
+        with pytest.raises(BackupError, match="Is it the right passphrase"):
+            kept_backups(parse_info(unclear, "main"))
+
+
+def test_a_repository_with_troubles_keeps_nobody_from_another_one() -> None:
+    second = {**FULL, "database": {"id": 1, "repo-key": 2}, "label": "20261122-030000F"}
+    found = json.loads(info(FULL, second))
+    found[0]["repo"].append({"key": 2, "cipher": "none", "status": {"code": 99, "message": "no answer"}})
+    chosen = choose(parse_info(json.dumps(found), "main"), Wanted(), NOON)
+    assert chosen.backup.label == FULL["label"]
+    assert chosen.options[-1] == "--repo=1"
+    found[0]["repo"][0]["status"]["code"] = 99
+    with pytest.raises(BackupError, match="repository 1: other; repository 2: no answer"):
+        choose(parse_info(json.dumps(found), "main"), Wanted(), NOON)
 
 
 def test_a_repository_without_a_stanza_is_nobodys() -> None:

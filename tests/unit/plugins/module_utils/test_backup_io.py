@@ -139,5 +139,5 @@ def test_the_times_of_snapshots_are_looked_up_for_a_restore(monkeypatch: pytest.
     repository = Repository(lambda argv: (0, said if argv[0] == "/bin/sh" else "", ""))
     assert repository.media(snapshots=True)["times"] == [1795435200.0]
     assert "times" not in repository.media(snapshots=False)
-    with pytest.raises(BackupError, match="wrong password"):
+    with pytest.raises(BackupError, match=r"wrong password.*-e restore_what=database"):
         Repository(lambda argv: (1, "", "wrong password")).media(snapshots=True)

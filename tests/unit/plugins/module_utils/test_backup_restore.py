@@ -146,6 +146,15 @@ def test_empty_hosts_get_what_the_backup_host_has() -> None:
     assert "gives up" not in found.text
     (refusal,) = decide({"to": "latest"}, **{**empty, "pg2": None}).refusals
     assert "pg2 can't be reached" in refusal
+    fenced = Observation(State.ABSENT, fenced=True, fenced_reason="pg2 took over")
+    (refusal,) = decide({"to": "latest"}, **{**empty, "pg1": fenced}).refusals
+    assert "pg1 is fenced" in refusal
+
+
+def test_what_a_repository_with_troubles_has_is_not_needed() -> None:
+    backups = copy.deepcopy(BACKUPS)
+    backups["catalogue"]["troubles"] = ["repository 2: no answer"]
+    assert "without      repository 2: no answer" in decide({"to": "latest"}, backups).text
 
 
 def test_media_come_back_as_of_the_same_time() -> None:

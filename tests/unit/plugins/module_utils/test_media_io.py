@@ -63,12 +63,16 @@ def test_files_come_back_with_their_owner_and_mode(store: Store) -> None:
     for path in ("videos/one", "videos/t[w]o*", "other/three"):
         (store.directory / path).unlink()
     (store.directory / "videos").rmdir()
-    store.media.bring(snapshot, ["videos/one", "videos/t[w]o*"], everything=False)
+    store.media.begin()
+    store.media.bring(snapshot, ["videos/one", "videos/t[w]o*"], everything=False, aside={})
     assert (store.directory / "videos/one").read_text() == "1"
     assert (store.directory / "videos/t[w]o*").read_text() == "2"
     assert (store.directory / "videos/one").stat().st_uid == 12345
     assert (store.directory / "videos").stat().st_mode & 0o7777 == 0o2770
     assert sorted(store.media.store()) == ["videos/one", "videos/t[w]o*"]
+    # Until all is there no snapshot is taken.
+    assert (store.directory / media_io.STAGE).exists()
+    store.media.end()
     assert not (store.directory / media_io.STAGE).exists()
 
 
@@ -76,7 +80,7 @@ def test_everything_of_a_snapshot(store: Store) -> None:
     store.write("a/b/c", "deep")
     snapshot = store.snapshot()
     subprocess.run(["rm", "-r", store.directory / "a"], check=True)
-    store.media.bring(snapshot, ["a/b/c"], everything=True)
+    store.media.bring(snapshot, ["a/b/c"], everything=True, aside={})
     assert (store.directory / "a/b/c").read_text() == "deep"
 
 
@@ -84,9 +88,9 @@ def test_a_file_that_is_there_is_never_overwritten(store: Store) -> None:
     store.write("video", "old")
     snapshot = store.snapshot()
     store.write("video", "new")
-    store.media.bring(snapshot, ["video"], everything=True)
+    store.media.bring(snapshot, ["video"], everything=True, aside={})
     assert (store.directory / "video").read_text() == "new"
-    store.media.bring(snapshot, ["video"], everything=True, aside=store.directory / ".before-x")
+    store.media.bring(snapshot, ["video"], everything=True, aside={"video": store.directory / ".before-x"})
     assert (store.directory / "video").read_text() == "old"
     assert (store.directory / ".before-x/video").read_text() == "new"
     # Hidden folders are not the application's.

@@ -37,6 +37,7 @@ def test_what_restic_says_is_read() -> None:
         {"struct_type": "snapshot", "id": "a"},
         {"struct_type": "node", "type": "dir", "path": "/videos", "mtime": "2026-11-23T12:00:00Z"},
         {"struct_type": "node", "type": "file", "path": "/videos/1", "size": 3, "mtime": "2026-11-23T12:00:00Z"},
+        {"struct_type": "node", "type": "file", "path": "/.before-x/1", "size": 3, "mtime": "2026-11-23T12:00:00Z"},
         # restic leaves out a size of nothing.
         {"struct_type": "node", "type": "file", "path": "/videos/2", "mtime": "2026-11-23T12:00:00Z"},
     ]

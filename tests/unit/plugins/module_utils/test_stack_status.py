@@ -711,7 +711,26 @@ def nothing_archived(world: World) -> None:
         (lambda world: world.backups["catalogue"]["backups"][0].update(broken=True), "keeps no backup"),
         (lambda world: world.backups["catalogue"]["backups"][0].update(stop=NOW - 37 * 3600), "37 hours old"),
         (lambda world: world.backups["units"]["diff"].update(ActiveState="failed"), "the last diff backup failed"),
-        (lambda world: world.backups["catalogue"]["troubles"].append("it is on fire"), "it is on fire"),
+        (lambda world: world.backups["catalogue"]["troubles"].append("repository 1: on fire"), "1: on fire"),
+        (
+            lambda world: world.pg["pg1"]["archiver"].update(last_wal="00000001000000000000000C"),
+            "WAL was dropped: the archive ends with 000000010000000000000009",
+        ),
+        # They hang.
+        (
+            lambda world: (
+                world.backups["media"]["result"]["good"].update(began=NOW - 7200),
+                world.backups["media"].update(state="activating"),
+            ),
+            "120 minutes old",
+        ),
+        (
+            lambda world: (
+                world.backups["verified"]["result"].update(began=NOW - 40 * 3600),
+                world.backups["verified"].update(state="activating"),
+            ),
+            "for 40 hours",
+        ),
         (lambda world: setattr(world, "backups", {"error": "no passphrase"}), "can't be observed: no passphrase"),
         (lambda world: world.backups["media"].update(result=None), "ops1 keeps no snapshot of the store"),
         (

@@ -46,8 +46,8 @@ class Site:
     def job(self) -> Job:
         return Job(Store.read(self.config), self.call, self.config, lambda _path: self.mounted)
 
-    def run(self, emptied: bool = False) -> bool:
-        return self.job().whole(self.result, self.result.update, emptied)
+    def run(self, shrunk: bool = False) -> bool:
+        return self.job().whole(self.result, self.result.update, shrunk)
 
     def restic(self, *words: str, second: bool = False) -> str:
         return self.job().must(*words, second=second)
@@ -62,7 +62,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_a_snapshot_has_what_is_in_the_store(site: Site) -> None:
-    for path in ("videos/one", ".incoming/half", ".restored/half"):
+    for path in ("videos/one", ".incoming/half", ".before-20261127T140000Z/old"):
         (site.store / path).parent.mkdir()
         (site.store / path).write_text(path)
     assert site.run()
@@ -109,11 +109,59 @@ def test_a_store_that_was_lost_takes_no_place_of_the_last_snapshot(site: Site) -
     (site.store / ".incoming").mkdir()
     (site.store / ".incoming/half").write_text("x")
     assert not site.run()
-    assert "the last snapshot has 1 files" in site.result["last"]["error"]
+    assert "lost most of the 1 files" in site.result["last"]["error"]
     assert site.result["good"] == good
-    assert site.run(emptied=True)
+    assert site.run(shrunk=True)
     assert site.run()
     assert site.result["good"]["files"] == 0
+
+
+def test_a_store_that_lost_most_of_its_files(site: Site) -> None:
+    """Somebody used the site before its media were back."""
+    for number in range(5):
+        (site.store / f"{number}").write_text("x")
+    assert site.run()
+    for number in range(3):
+        (site.store / f"{number}").unlink()
+    assert not site.run()
+    # On another host, to which only the repository was brought.
+    site.result = {}
+    assert not site.run()
+    assert "lost most of the 5 files" in site.result["last"]["error"]
+    (site.store / "new").write_text("x")
+    assert site.run()
+
+
+def test_a_restore_that_was_interrupted_leaves_half_a_store(site: Site) -> None:
+    (site.store / "video").write_text("x")
+    (site.store / ".restored").mkdir()
+    assert not site.run()
+    assert "run restore.yml -e restore_what=media again" in site.result["last"]["error"]
+
+
+def test_a_repository_that_is_not_there_any_more_is_not_made_again(site: Site) -> None:
+    (site.store / "video").write_text("x")
+    assert site.run()
+    site.repository.rename(site.repository.with_name("elsewhere"))
+    assert not site.run()
+    assert "Is its file system mounted?" in site.result["last"]["error"]
+    assert not site.repository.exists()
+
+
+def test_a_snapshot_that_lacks_something_is_none(site: Site) -> None:
+    (site.store / "video").write_text("x")
+    summary = '{"message_type":"summary","snapshot_id":"abc"}'
+    job = site.job()
+    assert job.whole({}, site.result.update)
+    asked: list[Sequence[str]] = []
+
+    def run(argv: Sequence[str], environment: Mapping[str, str], directory: str) -> tuple[int, str, str]:
+        asked.append(argv)
+        return (3, summary, "video: input/output error") if argv[1] == "backup" else (0, "[]", "")
+
+    assert not Job(job.store, run, site.config, lambda _path: True).whole(site.result, site.result.update)
+    assert "input/output error" in site.result["last"]["error"]
+    assert ["restic", "forget", "abc"] in asked
 
 
 def test_what_fails_is_told(site: Site) -> None:
