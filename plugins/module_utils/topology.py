@@ -64,6 +64,14 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
             "it. Default: they are not compared."
         ),
     },
+    "site_newest_query": {
+        "type": "str",
+        "default": "",
+        "description": (
+            "SQL that gives the time of the newest row of the application, such as SELECT max(created_at) FROM "
+            "sessions. Whenever a backup is verified, that row must not be too old. Default: the newest commit tells."
+        ),
+    },
     "site_secrets_directory": {
         "type": "path",
         "description": (

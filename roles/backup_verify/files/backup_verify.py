@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """backup-verify: restores the newest backup beside everything, looks at it, and removes it. Written by the role.
 
-What came of it stands in result.json of its directory, for everybody to read: ``began`` and ``ended`` in seconds since
-the epoch; ``ok``; ``problems``, each a sentence that says why it isn't; ``warnings``; ``backup``, the label of what was
-restored; ``snapshot``, the id of the one that media were read from; ``newest``, the time of the newest commit, in
-seconds since the epoch; ``databases``, each with its ``bytes``, ``tables`` and ``rows``; ``checksums``, whether all of
-them are right, null if nobody looked; ``media``, null if nobody looked; ``seconds``, how long each step took that was
-begun; and ``max_age``, the seconds after which the result says nothing any more.
+What came of it stands in result.json of its directory, for everybody to read: ``began`` and ``ended`` in seconds
+since the epoch; ``ok``; ``problems``, each a sentence that says why it isn't; ``warnings``; ``backup``, the label of
+what was restored; ``snapshot``, the id of the one that media were read from; ``newest`` and ``newest_row``, the time
+of the newest commit and row, in seconds since the epoch; ``databases``, each with its ``bytes``, ``tables`` and
+``rows``; ``checksums``, whether all of them are right, null if nobody looked; ``media``, null if nobody looked;
+``seconds``, how long each step took that was begun; and ``max_age``, the seconds after which the result says nothing
+any more.
 
 Runs on the host without Ansible: Python 3.11 and nothing else. From top to bottom: what is known, what is decided from
 it (pure), what touches the world, and the steps.
@@ -66,6 +67,7 @@ class Config:
     version: int
     database: str
     media_query: str
+    newest_query: str
     fetch_command: Sequence[str]
     check_command: Sequence[str]
     media_command: Sequence[str]
@@ -260,12 +262,12 @@ def why_no_room(free: int, size: int) -> str | None:
     return f"{free} bytes are free, expected {size + MARGIN}, for the last restored databases had {size}"
 
 
-def why_too_old(newest: float, now: float, max_age: int) -> str | None:
-    """What to say of the newest commit; None if there is nothing to say."""
+def why_too_old(what: str, newest: float, now: float, max_age: int) -> str | None:
+    """What to say of the newest commit or row, as *what* says; None if there is nothing to say."""
     if max_age == 0 or now - newest <= max_age:
         return None
     return (
-        f"the newest commit in the restored database is of {at(newest)}, {(now - newest) / 3600:.1f} h ago, expected "
+        f"the newest {what} in the restored database is of {at(newest)}, {(now - newest) / 3600:.1f} h ago, expected "
         f"one of the last {max_age / 3600:.1f} h. Is WAL archived? See status.yml. If nobody writes for so long, raise "
         "max_age"
     )
@@ -612,6 +614,7 @@ class Verification:
     backup: str | None = None
     snapshot: Snapshot | None = None
     newest: float | None = None
+    newest_row: float | None = None
     databases: dict[str, dict[str, int]] = field(default_factory=dict)
     checksums: bool | None = None
     media: dict[str, Any] | None = None
@@ -651,6 +654,7 @@ class Verification:
             "backup": self.backup,
             "snapshot": self.snapshot.id if self.snapshot else None,
             "newest": self.newest,
+            "newest_row": self.newest_row,
             "databases": self.databases,
             "checksums": self.checksums,
             "media": self.media,
@@ -732,9 +736,13 @@ class Verification:
         # made a checkpoint of now.
         replayed = self._ask("postgres", "SELECT extract(epoch FROM pg_last_xact_replay_timestamp())").strip()
         self.newest = float(replayed) if replayed else control.checkpoint
-        trouble = why_too_old(self.newest, self.now(), self.config.max_age)
-        if trouble:
-            self.problems.append(trouble)
+        self._judge_age("commit", self.newest)
+        if self.config.newest_query:
+            query = self.config.newest_query.strip().rstrip(";")
+            said = self._ask(self.config.database or "postgres", f"SELECT extract(epoch FROM (\n{query}\n))").strip()
+            # Before the first row there is none that could be too old.
+            self.newest_row = float(said) if said else None
+            self._judge_age("row", self.newest_row)
         for name, size in map(json.loads, self._ask("postgres", DATABASES_SQL).splitlines()):
             done = self.run(self._psql(name), TABLES_SQL, read_all)
             counts = dict(json.loads(line) for line in done.out.splitlines())
@@ -744,6 +752,10 @@ class Verification:
                 self.problems.append(f"not all tables of the restored database {name} can be read: {shorten(done.err)}")
             self.tables[name] = counts if whole else None
             self.databases[name] = {"bytes": size, "tables": len(counts), "rows": sum(counts.values())}
+
+    def _judge_age(self, what: str, newest: float | None) -> None:
+        trouble = why_too_old(what, newest, self.now(), self.config.max_age) if newest is not None else None
+        self.problems += [trouble] if trouble else []
 
     def media_rows(self) -> list[Row]:
         """Every file that the database names."""

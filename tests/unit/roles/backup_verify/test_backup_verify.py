@@ -33,6 +33,7 @@ CONFIG = Config(
     version=17,
     database="shop",
     media_query="SELECT id, path, sha256 FROM media;",
+    newest_query="",
     fetch_command=["fetch"],
     check_command=["check", "all"],
     media_command=["media", "restic"],
@@ -97,7 +98,7 @@ def test_room_for_what_was_restored_last_time(free: int, size: int, fits: bool) 
     ("age", "bound", "fine"), [(0, 3600, True), (3600, 3600, True), (3601, 3600, False), (1e9, 0, True)]
 )
 def test_the_newest_commit_may_be_so_old(age: float, bound: int, fine: bool) -> None:
-    trouble = backup_verify.why_too_old(NOW - age, NOW, bound)
+    trouble = backup_verify.why_too_old("commit", NOW - age, NOW, bound)
     assert (trouble is None) is fine
     assert trouble is None or "expected one of the last 1.0 h" in trouble
 
@@ -437,6 +438,20 @@ def test_without_a_commit_in_the_archive_the_backup_is_the_newest(tmp_path: Path
     assert (run.newest, run.problems) == (newest, [])
     assert run.databases == {"shop": {"bytes": 9, "tables": 2, "rows": 3}}
     assert run.tables == {"shop": {"public.a": 3, "public.b": 0}}
+
+
+@pytest.mark.parametrize(("said", "row"), [(str(NOW - 7200), NOW - 7200), ("", None)])
+def test_the_newest_row_may_be_old_although_the_newest_commit_is_not(
+    tmp_path: Path, said: str, row: float | None
+) -> None:
+    """PostgreSQL commits some by itself."""
+    run, commands = verification(tmp_path, {"psql": [str(NOW), said, ""]}, newest_query="SELECT max(at) FROM a;")
+    run.look(Control(1.0, True))
+    assert run.newest_row == row
+    assert ["the newest row in the restored database is of" in problem for problem in run.problems] == [True] * bool(
+        row
+    )
+    assert commands.given[1] == "SELECT extract(epoch FROM (\nSELECT max(at) FROM a\n))"
 
 
 def test_without_checksums_that_is_said(tmp_path: Path) -> None:

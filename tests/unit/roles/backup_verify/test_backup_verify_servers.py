@@ -166,6 +166,7 @@ def site(backup: Backup) -> Iterator[Site]:
         version=backup.version,
         database="shop",
         media_query="SELECT * FROM media",
+        newest_query="SELECT now() - interval '2 minutes';",
         fetch_command=[str(fetch)],
         check_command=["true"],
         media_command=[],
@@ -194,6 +195,7 @@ def test_a_good_backup(site: Site) -> None:
     # The last row was never in the backup itself, only in the WAL.
     assert run.rows == [Row("7", "a.jpg", "ab")]
     assert 0 <= site.backup.last_commit - result["newest"] < 30
+    assert 100 < result["ended"] - result["newest_row"] < 180
     assert result["databases"]["shop"]["tables"] == 3
     assert result["databases"]["shop"]["rows"] == ROWS + 1
     assert result["databases"]["shop"]["bytes"] > 1e6
@@ -329,7 +331,7 @@ def restic(folder: Path) -> list[str]:
 @pytest.fixture
 def media(repository: Path, tmp_path: Path) -> Config:
     folder = shutil.copytree(repository, tmp_path / "copy")
-    return Config(15, "", "", [], [], restic(folder), "", 1, 20, folder, 0, 0, 1, pause=0)
+    return Config(15, "", "", "", [], [], restic(folder), "", 1, 20, folder, 0, 0, 1, pause=0)
 
 
 def test_good_media(media: Config) -> None:
