@@ -215,7 +215,8 @@ def test_what_was_there_last_time_is_missed(site: Site) -> None:
     lost, gone = result["warnings"]
     assert lost.endswith("had rows at the last good verification: public.orders")
     assert gone.startswith("the database crm is gone")
-    old, query, repository = result["problems"]
+    old, row, query, repository = result["problems"]
+    assert row.startswith("the newest row in the restored database is of ")
     assert old.startswith("the newest commit in the restored database is of ")
     assert query.startswith("the restored database shop can't be asked: ")
     assert 'column "id" does not exist' in query
