@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster import Cluster, wait
-from tests.support.lab import Lab
+from tests.support.lab import INVENTORY, Lab
 
 SITE = "renfo.example"
 
@@ -72,6 +72,20 @@ def test_nothing_of_the_repository_can_be_read_without_the_passphrase(lab: Lab) 
         "find /var/lib/pgbackrest -type f -size +0 -exec sh -c 'head -c 8 \"$1\"; echo' - {} \\; | sort | uniq -c",
     )
     assert [line.split()[1] for line in heads.splitlines()] == ["Salted__"]
+
+
+def test_the_passphrase_is_the_one_that_is_kept_elsewhere(lab: Lab) -> None:
+    secret = (INVENTORY / ".secrets" / lab.name / "site_backup_passphrase").read_text().strip()
+    files = ("/etc/media-backup/passphrase", "/etc/pgbackrest/conf.d/secrets.conf")
+    before = [lab.run("ops1", f"cat {file}") for file in files]
+    assert before[0] == secret
+    assert f"repo1-cipher-pass={secret}" in before[1].splitlines()
+    # A controller that lost its secrets makes up others: these may be the last copies.
+    play = lab.play("site.yml", "--limit", "ops1", extra={"site_backup_passphrase": "another"})
+    assert play.rc != 0
+    assert "Theirs stands in /etc/pgbackrest/conf.d/secrets.conf" in play.said(), play.output
+    assert secret not in play.output
+    assert [lab.run("ops1", f"cat {file}") for file in files] == before
 
 
 def test_a_dropped_table_comes_back_as_of_one_second_before(lab: Lab, cluster: Cluster) -> None:
