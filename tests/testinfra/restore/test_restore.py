@@ -256,30 +256,25 @@ def verification(lab: Lab) -> dict[str, Any]:
 
 
 def test_corrupted_backups_are_found_before_they_are_needed(lab: Lab) -> None:
-    """A byte each: in the newest backup of the database, and in the largest pack of the media's."""
-    files = [
-        # Of the full one that the next builds on.
-        lab.run("ops1", "ls -S $(ls -d /var/lib/pgbackrest/backup/main/2*F | tail -1)/bundle/* | head -1"),
-        lab.run(
-            "ops1", "find /var/lib/media-backup/repository/data -type f -printf '%s %p\n' | sort -n | tail -1"
-        ).split()[1],
-    ]
-    for file in files:
-        lab.run("ops1", f"cp -p {file} {file}.good && chmod u+w {file}")
-        lab.run("ops1", f"printf X | dd of={file} bs=1 seek=$(( $(stat -c %s {file}) / 2 )) conv=notrunc status=none")
+    """A byte of the backup that the newest builds on, and one of each pack of the media: a part of them is read a day."""
+    bundle = lab.run("ops1", "ls -S $(ls -d /var/lib/pgbackrest/backup/main/2*F | tail -1)/bundle/* | head -1")
+    media = "/var/lib/media-backup/repository"
+    spoil = 'printf X | dd of="$1" bs=1 seek=$(($(stat -c %s "$1") / 2)) conv=notrunc status=none'
+    lab.run("ops1", f"cp -p {bundle} /root/bundle && cp -a {media} /root/media")
     try:
+        lab.run("ops1", f"find {bundle} {media}/data -type f -exec sh -c '{spoil}' - {{}} \\;")
         play = lab.play("backup.yml", extra={"backup_verify": True, "backup_kind": "incr"})
         status = lab.play("status.yml")
     finally:
-        for file in files:
-            lab.run("ops1", f"mv {file}.good {file}")
+        lab.run("ops1", f"mv /root/bundle {bundle} && rm -r {media} && mv /root/media {media}")
     assert play.rc != 0
     result = verification(lab)
     assert not result["ok"]
     found = " ".join(result["problems"])
     assert "fetch of the newest backup failed" in found, result
     assert "repository failed" in found, result
-    assert "restic" in found, result
+    assert "restic check failed" in found, result
+    assert "files of the newest snapshot are not what they should be" in found, result
     assert status.rc != 0
     assert "the last restore that was to verify the backups" in status.said()
     assert "FAILED" in status.output
