@@ -101,9 +101,10 @@ class Repository:
     def media(self, snapshots: bool) -> dict[str, Any]:
         """How the snapshots of the store are; with *snapshots* also their times, for which restic must be asked."""
         said = self._of_job("media-backup", MEDIA_RESULT)
-        if snapshots and Path(media_io.COMMAND).exists():
+        media = media_io.Media(Path("/"), self.run)
+        if snapshots and media.there:
             try:
-                found = media_io.Media(Path("/"), self.run).snapshots()
+                found = media.snapshots()
             except BackupError as error:
                 raise BackupError(f"{error}. The database alone can be restored: -e restore_what=database") from error
             said["times"] = [one.time for one in found]
