@@ -186,7 +186,7 @@ def comparison_lines(said: Mapping[str, Any]) -> Iterator[str]:
             yield f"{what}: {len(items)}"
             yield from (f"  {one['id']}  {one['sha256'] or '(unknown)'}" for one in items[:NAMED])
             if len(items) > NAMED:
-                yield f"  and {len(items) - NAMED} more"
+                yield f"  and {len(items) - NAMED} more: {said['report'] or 'run it with -v'}"
     if not (said["missing"] or said["wrong"] or said["unknown"]):
         yield "Store and database agree."
 

@@ -13,7 +13,7 @@ author: The renfo.redundancy authors (@renfo)
 description:
   - Lists the rows whose file isn't in the store, the files that no row names, and the rows whose file holds other bytes
     than the database says.
-  - Changes nothing. Hidden folders at the top of the store are left out.
+  - Changes nothing in either. Hidden folders at the top of the store are left out.
 requirements:
   - root privileges on the host (C(become))
   - the store, mounted
@@ -47,6 +47,9 @@ options:
     description: Whether all files are.
     type: bool
     default: false
+  report:
+    description: File on the host for all that was found, as JSON; what is returned may be too much to read on a screen.
+    type: path
 seealso:
   - module: renfo.redundancy.media_restore
 """
@@ -58,6 +61,7 @@ EXAMPLES = r"""
     rows:
       - {id: 7, path: videos/7, sha256: null}
     read_all: true
+    report: /root/media-comparison.json
   become: true
 """
 
@@ -89,10 +93,15 @@ unknown:
   returned: success
   type: list
   elements: dict
+report:
+  description: The file that has it all; empty if none was asked for, or in check mode.
+  returned: success
+  type: str
 """
 
 import dataclasses
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +109,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import BackupError
 from ansible_collections.renfo.redundancy.plugins.module_utils.media_io import Media
 from ansible_collections.renfo.redundancy.plugins.module_utils.media_restore import compare, parse_rows
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_standby_io import write_atomically
 
 ARGUMENTS = {
     "directory": {"type": "path", "required": True},
     "rows": {"type": "list", "elements": "dict", "required": True},
     "read": {"type": "list", "elements": "str", "default": []},
     "read_all": {"type": "bool", "default": False},
+    "report": {"type": "path"},
 }
 
 
@@ -117,7 +128,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     named = {row.path for row in rows if row.sha256} & store.keys()
     read = named if module.params["read_all"] else named.intersection(module.params["read"])
     found = compare(rows, store, {path: media.sha256(path) for path in sorted(read)})
-    return {
+    result = {
         "rows": len(rows),
         "files": len(store),
         "checked": found.checked,
@@ -125,6 +136,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "wrong": [dataclasses.asdict(row) for row in found.wrong],
         "unknown": [{"id": path, "path": path, "sha256": media.sha256(path)} for path in found.files],
     }
+    report = "" if module.check_mode else module.params["report"] or ""
+    if report:
+        write_atomically(Path(report), json.dumps(result, indent=1) + "\n", 0o600)
+    return {**result, "report": report}
 
 
 def main() -> None:

@@ -107,11 +107,11 @@ def test_the_rows_of_the_query() -> None:
 
 def test_what_is_said_of_it() -> None:
     missing = [{"id": str(number), "path": "", "sha256": "s"} for number in range(25)]
-    said = {"rows": 30, "files": 6, "checked": 5, "missing": missing, "wrong": [], "unknown": []}
+    said = {"rows": 30, "files": 6, "checked": 5, "missing": missing, "wrong": [], "unknown": [], "report": "/x.json"}
     text = "\n".join(comparison_lines(said))
     assert "names 30 files, the store holds 6; 5 were read" in text
     assert "Without a file (id, checksum): 25" in text
-    assert "  19  s\n  and 5 more" in text
+    assert "  19  s\n  and 5 more: /x.json" in text
     assert "agree" not in text
     assert "Store and database agree." in list(comparison_lines({**said, "missing": []}))
 
