@@ -49,7 +49,10 @@ class Stamp:
 
 @dataclasses.dataclass(frozen=True)
 class UnitState:
-    """A systemd unit as observed. Times are seconds since the epoch."""
+    """A systemd unit as observed. Times are seconds since the epoch.
+
+    ``changed_at`` is of the files that ``digest`` is of, ``unit_changed_at`` of those that only a restart takes over.
+    """
 
     active: bool
     enabled: bool
@@ -58,6 +61,7 @@ class UnitState:
     digest: str
     changed_at: float
     stamp: Stamp | None
+    unit_changed_at: float = 0.0
 
 
 def steps(unit: UnitState, on_change: Apply) -> tuple[Step, ...]:
@@ -67,6 +71,8 @@ def steps(unit: UnitState, on_change: Apply) -> tuple[Step, ...]:
         planned.append(Step.ENABLE)
     if not unit.active:
         planned.append(Step.START)
+    elif unit.unit_changed_at > unit.started_at:
+        planned.append(Step.RESTART)
     elif on_change is not Apply.NOTHING and is_stale(unit):
         planned.append(Step(on_change.value))
     return tuple(planned)

@@ -38,6 +38,13 @@ options:
     type: str
     choices: [reload, restart, nothing]
     default: restart
+  restart_files:
+    description:
+      - Files that only a restart takes over, whatever O(on_change) says, such as the unit itself.
+      - C(%i) in a path is the instance of a template unit.
+    type: list
+    elements: path
+    default: []
   validate:
     description: A command that must succeed before anything is reloaded, restarted or started.
     type: list
@@ -186,8 +193,11 @@ def observe(systemd, unit, params):
     """The state of *unit* and of the files it reads."""
     shown = systemd.show(unit)
     instance = unit.partition("@")[2].rpartition(".")[0]
-    paths = [path.replace("%i", instance) for path in params["files"]]
-    digest, changed_at = fingerprint(paths, params["context"])
+
+    def fingerprints(files):
+        return fingerprint([path.replace("%i", instance) for path in files], params["context"])
+
+    digest, changed_at = fingerprints(params["files"])
     stamp = STAMPS / f"{unit}.json"
     return UnitState(
         # Debian's postgresql@.service ignores a failed start and stays "active (exited)".
@@ -201,6 +211,7 @@ def observe(systemd, unit, params):
         started_at=moment(shown, "ActiveEnter"),
         digest=digest,
         changed_at=changed_at,
+        unit_changed_at=fingerprints(params["restart_files"])[1],
         stamp=Stamp.from_dict(json.loads(stamp.read_text())) if stamp.exists() else None,
     )
 
@@ -307,6 +318,7 @@ def main():
             "files": {"type": "list", "elements": "path", "default": []},
             "context": {"type": "str", "default": ""},
             "on_change": {"type": "str", "choices": ["reload", "restart", "nothing"], "default": "restart"},
+            "restart_files": {"type": "list", "elements": "path", "default": []},
             "validate": {"type": "list", "elements": "str", "default": []},
             "enabled": {"type": "bool", "default": True},
             "ready_urls": {"type": "list", "elements": "str", "default": []},

@@ -46,6 +46,9 @@ CURRENT = UnitState(
         pytest.param({"stamp": Stamp("i0", "d2"), "digest": "d1"}, Apply.RESTART, [], id="restarted by somebody after the change"),
         pytest.param({"stamp": Stamp("i0", "d1"), "changed_at": 1100.0}, Apply.RESTART, [Step.RESTART], id="changed after the host booted"),
         pytest.param({"changed_at": 1100.0}, Apply.RESTART, [], id="touched, but the content is the same"),
+        pytest.param({"unit_changed_at": 1100.0}, Apply.RELOAD, [Step.RESTART], id="the unit itself changed"),
+        pytest.param({"unit_changed_at": 1100.0, "digest": "d2"}, Apply.RELOAD, [Step.RESTART], id="and what it reads"),
+        pytest.param({"unit_changed_at": 1100.0, "active": False}, Apply.RELOAD, [Step.START], id="stopped, its unit changed"),
     ],
 )  # fmt: skip
 def test_steps(change: dict[str, object], on_change: Apply, expected: list[Step]) -> None:
