@@ -17,10 +17,10 @@ class Outsider:
         self._name = name
 
     def python(self, script: str, *arguments: str, timeout: float = 120) -> str:
-        """What a Python script prints there; the test fails if it fails."""
+        """What a Python script prints there; the test fails if it fails. Its arguments may be long."""
         done = subprocess.run(
-            ["docker", "exec", "-i", self._name, "python3", "-", *arguments],
-            input=script,
+            ["docker", "exec", "-i", self._name, "python3", "-"],
+            input=f"import sys\nsys.argv[1:] = {list(arguments)!r}\n{script}",
             capture_output=True,
             text=True,
             timeout=timeout,
