@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 from ansible import context
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.renfo.redundancy.plugins.modules.drill_playbook import ARGUMENTS
 from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import note
 
@@ -44,7 +45,7 @@ class ActionModule(ActionBase):
         folder = Path(arguments["report"]).absolute()
         began = time.monotonic()
         while True:
-            code, lines = self._play(arguments["playbook"], arguments["extra"] or {})
+            code, lines = self._play(arguments["playbook"], arguments["extra"] or {}, arguments["show"])
             trouble = _trouble(code, lines, arguments["hopeless"])
             document = _document("".join(line for _seconds, line in lines))
             if code == 0 or time.monotonic() - began >= arguments["patience"]:
@@ -73,12 +74,13 @@ class ActionModule(ActionBase):
             "log": str(log),
         }
 
-    def _play(self, playbook: str, extra: dict[str, Any]) -> tuple[int, Lines]:
+    def _play(self, playbook: str, extra: dict[str, Any], show: bool) -> tuple[int, Lines]:
         command = [sys.executable, "-m", "ansible", "playbook", *_options(), str(PLAYBOOKS / playbook)]
         if extra:
             command += ["-e", json.dumps(extra)]
         environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
         began = time.monotonic()
+        lines: Lines = []
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -89,7 +91,10 @@ class ActionModule(ActionBase):
         ) as process:
             bound = threading.Timer(BOUND, process.kill)
             bound.start()
-            lines = [(time.monotonic() - began, line) for line in cast(IO[str], process.stdout)]
+            for line in cast(IO[str], process.stdout):
+                lines.append((time.monotonic() - began, line))
+                if show:
+                    Display().display(line.rstrip("\n"))
             bound.cancel()
         return process.returncode, lines
 
