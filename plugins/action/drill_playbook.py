@@ -89,13 +89,11 @@ class ActionModule(ActionBase):
             text=True,
             env=environment,
         ) as process:
-            bound = threading.Timer(BOUND, process.kill)
-            bound.start()
+            threading.Thread(target=_bound, args=(process, os.getppid()), daemon=True).start()
             for line in cast(IO[str], process.stdout):
                 lines.append((time.monotonic() - began, line))
                 if show:
                     Display().display(line.rstrip("\n"))
-            bound.cancel()
         return process.returncode, lines
 
     def _keep(self, folder: Path, playbook: str, lines: Lines) -> Path:
@@ -106,6 +104,17 @@ class ActionModule(ActionBase):
         path = logs / f"{len(list(logs.iterdir())) + 1:03}-{Path(playbook).stem}.log"
         path.write_text("".join(f"{seconds:7.2f}  {line}" for seconds, line in lines), encoding="utf-8")
         return path
+
+
+def _bound(process: subprocess.Popen[str], caller: int) -> None:
+    """Ends a run that takes too long, or whose caller was killed: the next one would meet it on the hosts."""
+    ends = time.monotonic() + BOUND
+    while process.poll() is None:
+        if time.monotonic() > ends:
+            process.kill()
+        elif os.getppid() != caller:
+            process.terminate()
+        threading.Event().wait(0.2)
 
 
 def _options() -> list[str]:

@@ -27,7 +27,7 @@ DONE = "done"
 SECRETS = {
     "replication": "pg_replication_password",
     "database": "site_database_password",
-    "monitoring": "site_monitoring_password",
+    "monitoring": "monitoring_password",
     "backup": "site_backup_passphrase",
 }
 #: What was encrypted with it could not be read any more.
@@ -211,7 +211,7 @@ def _refusals(
             f"first: run rotate.yml -e rotate={','.join(under_way)}, then rotate.yml -e rotate={more}."
         )
     if (under_way or wanted) and site["tls"]["ca_due"]:
-        yield f"There is no CA in {site['tls']['issuer']}: put it back from your copy, or let site.yml make one."
+        yield f"There is no CA in {site['tls']['issuer']}: put it back from a copy, or run site.yml: it makes one."
     if limit:
         yield f"--limit is {limit!r}, expected every host: a stage must be complete before the next. Run it without."
     if "passwords" in (under_way or wanted):
@@ -219,8 +219,8 @@ def _refusals(
             if found := sorted(_login_variables(names)):
                 yield (
                     f"{host}: app_replicas_environment sets {', '.join(found)}, so the application's login is yours, "
-                    "and it can't be moved to another for the time of the rotation. Take that out of the inventory, and "
-                    "let site.yml give the login; or renew yours by hand."
+                    "and it can't be moved to another for the time of the rotation. Take that out of the inventory, "
+                    "and let site.yml give the login; or renew yours by hand."
                 )
 
 
@@ -237,7 +237,7 @@ def text(decided: Mapping[str, Any]) -> str:
 
 
 def _lines(decided: Mapping[str, Any]) -> Iterator[str]:
-    if not decided["stages"]:
+    if decided["refusals"] or not decided["stages"]:
         yield "Nothing is rotated."
         return
     if decided["fresh"]:
