@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # make rounds: what takes longer than CI has time for, on the test lab: a cluster of two, a host more and less, many
 # handovers, the controller killed at every step of one, a primary lost in every way, a short load test, the modules' own
-# targets, and a site that was rebuilt from its backups converged again.
+# targets, a rotation of everything with a controller that dies, and a site that was rebuilt from its backups converged again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LAB_NAME=test HANDOVERS=20 EVERY_STEP=1
@@ -12,4 +12,5 @@ lab/demo.sh
 .venv/bin/python -m pytest -q tests/testinfra/loadtest
 .venv/bin/python -m pytest -q tests/testinfra/modules
 .venv/bin/python -m pytest -q tests/testinfra/disaster -k "rehearsal or changes_nothing"
+.venv/bin/python -m pytest -q tests/testinfra/rotate -k "refused or dies"
 .venv/bin/python -m pytest -q -s tests/testinfra/switchover -k "there_and_back or test_interrupted"

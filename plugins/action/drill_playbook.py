@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 from ansible import context
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.renfo.redundancy.plugins.modules.drill_playbook import ARGUMENTS
 from ansible_collections.renfo.redundancy.plugins.plugin_utils.drill_journal import note
 
@@ -44,7 +45,7 @@ class ActionModule(ActionBase):
         folder = Path(arguments["report"]).absolute()
         began = time.monotonic()
         while True:
-            code, lines = self._play(arguments["playbook"], arguments["extra"] or {})
+            code, lines = self._play(arguments["playbook"], arguments["extra"] or {}, arguments["show"])
             trouble = _trouble(code, lines, arguments["hopeless"])
             document = _document("".join(line for _seconds, line in lines))
             if code == 0 or time.monotonic() - began >= arguments["patience"]:
@@ -73,12 +74,13 @@ class ActionModule(ActionBase):
             "log": str(log),
         }
 
-    def _play(self, playbook: str, extra: dict[str, Any]) -> tuple[int, Lines]:
+    def _play(self, playbook: str, extra: dict[str, Any], show: bool) -> tuple[int, Lines]:
         command = [sys.executable, "-m", "ansible", "playbook", *_options(), str(PLAYBOOKS / playbook)]
         if extra:
             command += ["-e", json.dumps(extra)]
         environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
         began = time.monotonic()
+        lines: Lines = []
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -87,10 +89,11 @@ class ActionModule(ActionBase):
             text=True,
             env=environment,
         ) as process:
-            bound = threading.Timer(BOUND, process.kill)
-            bound.start()
-            lines = [(time.monotonic() - began, line) for line in cast(IO[str], process.stdout)]
-            bound.cancel()
+            threading.Thread(target=_bound, args=(process, os.getppid()), daemon=True).start()
+            for line in cast(IO[str], process.stdout):
+                lines.append((time.monotonic() - began, line))
+                if show:
+                    Display().display(line.rstrip("\n"))
         return process.returncode, lines
 
     def _keep(self, folder: Path, playbook: str, lines: Lines) -> Path:
@@ -101,6 +104,17 @@ class ActionModule(ActionBase):
         path = logs / f"{len(list(logs.iterdir())) + 1:03}-{Path(playbook).stem}.log"
         path.write_text("".join(f"{seconds:7.2f}  {line}" for seconds, line in lines), encoding="utf-8")
         return path
+
+
+def _bound(process: subprocess.Popen[str], caller: int) -> None:
+    """Ends a run that takes too long, or whose caller was killed: the next one would meet it on the hosts."""
+    ends = time.monotonic() + BOUND
+    while process.poll() is None:
+        if time.monotonic() > ends:
+            process.kill()
+        elif os.getppid() != caller:
+            process.terminate()
+        threading.Event().wait(0.2)
 
 
 def _options() -> list[str]:

@@ -25,6 +25,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
     release_id,
     release_problems,
 )
+from ansible_collections.renfo.redundancy.plugins.module_utils.rotation import InForce
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     HOST_OPTIONS,
     SITE_OPTIONS,
@@ -34,6 +35,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     topology,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import release_problems as debian_problems
+from ansible_collections.renfo.redundancy.plugins.plugin_utils import rotation_store
 from jinja2 import Undefined
 from jinja2.exceptions import UndefinedError
 
@@ -100,9 +102,11 @@ def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[
     site = topology(groups, variables)
     secrets = Path(str(site.settings["site_secrets_directory"] or _beside_inventory(groups, hostvars)))
     release, release_found = _release(site, variables)
-    tls, tls_found = _tls(site, variables, secrets)
-    result = _with(site, [*site.problems, *release_found, *tls_found], release, tls)
+    in_force, rotation_found = _rotation(site, secrets)
+    tls, tls_found = _tls(site, variables, secrets, in_force)
+    result = _with(site, [*site.problems, *release_found, *rotation_found, *tls_found], release, tls)
     result["settings"]["site_secrets_directory"] = str(secrets)
+    result |= {"rotation": in_force.to_dict(), "secrets": in_force.secret_paths()}
     return result
 
 
@@ -236,12 +240,27 @@ def _release(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> tupl
     return {"id": release_id(*parts), "archive": str(archive)}, found
 
 
-def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Path) -> tuple[dict[str, Any], list[str]]:
+def _rotation(site: Topology, secrets: Path) -> tuple[InForce, list[str]]:
+    """What of a rotation's two halves is in force."""
+    folder, owner = str(secrets / rotation_store.FOLDER), str(site.settings["site_database_user"])
+    try:
+        return InForce(rotation_store.read(secrets), str(secrets), folder, owner), []
+    except (OSError, ValueError) as error:
+        problem = (
+            f"A rotation was interrupted, and its state can't be used: {error}. Put that back from your copy of it."
+        )
+        return InForce(None, str(secrets), folder, owner), [problem]
+
+
+def _tls(
+    site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Path, in_force: InForce
+) -> tuple[dict[str, Any], list[str]]:
     """Where each certificate is, which of ours are due, and what is wrong with the user's own."""
-    folder = secrets / "tls"
+    folder, issuer = secrets / "tls", Path(in_force.issuer())
     now = datetime.datetime.now(datetime.UTC)
-    ca = folder / "ca.crt"
-    ca_due = not ca.is_file() or not (folder / "ca.key").is_file()
+    ca = issuer / "ca.crt"
+    ca_due = not ca.is_file() or not (issuer / "ca.key").is_file()
+    users: list[str] = []
     files: dict[str, dict[str, str]] = {}
     due: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -255,6 +274,7 @@ def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Pa
         given = variables[host].get(f"{role}_tls_certificate_file")
         given_key = variables[host].get(f"{role}_tls_key_file")
         if given or given_key:
+            users.append(certificate.name)
             files[certificate.name] = {
                 "certificate": str(given),
                 "key": str(given_key),
@@ -274,11 +294,23 @@ def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Pa
                 )
             continue
         path, key = folder / f"{certificate.name}.crt", folder / f"{certificate.name}.key"
-        files[certificate.name] = {"certificate": str(path), "key": str(key), "ca": str(ca)}
+        files[certificate.name] = {"certificate": str(path), "key": str(key), "ca": in_force.trusted()}
         names = certificate.subject_alt_names
-        if ca_due or _judge(path, key, now, names=names, issuer=ca.read_bytes(), days=RENEW_DAYS):
+        if (
+            ca_due
+            or _judge(path, key, now, names=names, issuer=ca.read_bytes(), days=RENEW_DAYS)
+            or in_force.is_old(certificate.name, rotation_store.digest(path))
+        ):
             due.append({"name": certificate.name, "subject_alt_names": list(names), "usages": list(certificate.usages)})
-    return {"directory": str(folder), "ca": str(ca), "ca_due": ca_due, "due": due, "files": files}, problems
+    return {
+        "directory": str(folder),
+        "issuer": str(issuer),
+        "ca": in_force.trusted(),
+        "ca_due": ca_due,
+        "due": due,
+        "files": files,
+        "own": users,
+    }, problems
 
 
 def _judge(certificate: Path, key: Path, now: datetime.datetime, **wanted: Any) -> str | None:

@@ -38,4 +38,7 @@ def _lines(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[st
         yield f"! {', '.join(host for host, its in without.items() if its == why)}: {why}"
     for note in plan["notes"]:
         yield f"* {note}"
+    if rotated := ",".join(site["rotation"]["parts"]):
+        stage = site["rotation"]["stage"]
+        yield f"* a rotation of {rotated} is under way (stage {stage}): run rotate.yml -e rotate={rotated} to finish it"
     yield "Next: ansible-playbook renfo.redundancy.status shows every part of the stack."

@@ -390,7 +390,8 @@ def hba_rules(site: Topology) -> Iterator[HbaRule]:
         yield HbaRule(
             "hostssl",
             site.settings["site_database"],
-            site.settings["site_database_user"],
+            # And who is a member of it: while its password changes, the application has a second login.
+            f"+{site.settings['site_database_user']}",
             host_network(host[1]),
             "scram-sha-256",
         )

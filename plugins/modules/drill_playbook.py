@@ -29,6 +29,10 @@ options:
     description: It must end with an error, and say this in it. Empty if it must end well.
     type: str
     default: ""
+  show:
+    description: Whether to show what it prints while it runs.
+    type: bool
+    default: false
   report:
     description: Folder of the drill's report; what the last run printed is kept there.
     type: path
@@ -78,6 +82,7 @@ ARGUMENTS = {
     "extra": {"type": "dict"},
     "patience": {"type": "float", "default": 0},
     "hopeless": {"type": "str", "default": ""},
+    "show": {"type": "bool", "default": False},
     "report": {"type": "path", "required": True},
     "event": {"type": "str", "choices": ["playbook", "whole"], "default": "playbook"},
 }

@@ -40,6 +40,8 @@ class Writer:
     interval: float = 0.1
     timeout: float = 30.0
     reading: bool = True
+    #: Whether connections are used again. One that a load balancer closes at that moment is a failure of the client's.
+    keep_alive: bool = True
     writes: list[Answer] = field(default_factory=list)
     reads: list[Answer] = field(default_factory=list)
 
@@ -72,6 +74,8 @@ class Writer:
             self._local.session.verify = False
             # The environment may name a CA bundle, which would win over that.
             self._local.session.trust_env = False
+            if not self.keep_alive:
+                self._local.session.headers["Connection"] = "close"
         return self._local.session  # type: ignore[no-any-return]
 
     def _send(self, method: str, path: str, key: str, **options: object) -> Answer:
@@ -111,6 +115,9 @@ class Writer:
         """The longest time in seconds in which no write was acknowledged."""
         times = sorted(answer.answered for answer in self.writes if answer.acknowledged)
         return max((later - sooner for sooner, later in itertools.pairwise(times)), default=0.0)
+
+    def failed_writes(self) -> list[Answer]:
+        return [answer for answer in self.writes if not answer.acknowledged]
 
     def failed_reads(self) -> list[Answer]:
         return [answer for answer in self.reads if answer.status != 200]

@@ -107,3 +107,14 @@ def test_only_a_success_makes_the_stack_whole(folder: Path) -> None:
 )
 def test_the_document_is_found_among_the_rest(output: str, document: Any) -> None:
     assert drill_playbook._document(output) == document
+
+
+def test_a_run_whose_caller_was_killed_is_ended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    callers = iter([1])
+    monkeypatch.setattr(drill_playbook.os, "getppid", lambda: next(callers, 2))
+    assert play(folder, extra={"needed": 1})["rc"] != 0
+
+
+def test_what_it_prints_is_shown_while_it_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    play(folder, extra={"needed": 9}, show=True)
+    assert "from the run" in capsys.readouterr().out

@@ -16,7 +16,10 @@ import pytest
 import yaml
 from ansible.errors import AnsibleUndefinedVariable
 from ansible_collections.renfo.redundancy.plugins.filter.topology import FilterModule
+from ansible_collections.renfo.redundancy.plugins.plugin_utils.rotation_store import move
 from certificates import issue, new_key, pem
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jinja2 import StrictUndefined
 
 FILTERS = FilterModule().filters()
@@ -363,3 +366,69 @@ def test_a_fence_command_is_told_of_and_never_shown(site: Site) -> None:
 def test_a_value_of_the_wrong_kind_is_said_before_a_failover_too(site: Site) -> None:
     site.everywhere["pg_contact_timeout"] = "soon"
     assert any("pg_contact_timeout" in problem for problem in site.members()["problems"])
+
+
+def converged(site: Site) -> None:
+    """All that is due is made, as site.yml would."""
+    tls = site.read()["tls"]
+    signer = load_pem_private_key((Path(tls["issuer"]) / "ca.key").read_bytes(), None)
+    assert isinstance(signer, EllipticCurvePrivateKey)
+    for due in tls["due"]:
+        key, path = new_key(), Path(tls["directory"]) / due["name"]
+        path.with_suffix(".key").write_bytes(pem(key))
+        path.with_suffix(".crt").write_bytes(issue(key, signer, NOW, names=due["subject_alt_names"]))
+
+
+def stage(site: Site, name: str, *parts: str) -> None:
+    certificates = {of: files["certificate"] for of, files in site.read()["tls"]["files"].items()}
+    move(site.folder / ".secrets", name, parts, certificates)
+
+
+def names_due(site: Site) -> list[str]:
+    return [due["name"] for due in site.read()["tls"]["due"]]
+
+
+def test_certificates_are_renewed_once_in_a_rotation(site: Site) -> None:
+    made(site.folder / ".secrets/tls", site.read())
+    own_certificate(site)
+    stage(site, "renew", "certificates")
+    assert names_due(site) == ["pg1", "pg2", "pg3"]
+    assert site.read()["tls"]["own"] == ["site"]
+    converged(site)
+    assert names_due(site) == []
+    stage(site, "done")
+    assert names_due(site) == []
+
+
+def test_a_new_ca_issues_once_everybody_trusts_it(site: Site) -> None:
+    secrets = site.folder / ".secrets"
+    made(secrets / "tls", site.read())
+    before = (secrets / "tls/ca.crt").read_text().strip()
+    signer = new_key()
+    (secrets / "rotation").mkdir()
+    (secrets / "rotation/ca.key").write_bytes(pem(signer))
+    (secrets / "rotation/ca.crt").write_bytes(issue(signer, signer, NOW, subject="CA"))
+    stage(site, "prepare", "certificates", "ca")
+    tls = site.read()["tls"]
+    assert names_due(site) == []
+    assert before in Path(tls["ca"]).read_text()
+    assert tls["files"]["pg1"]["ca"] == tls["ca"]
+    stage(site, "renew")
+    assert len(names_due(site)) == 4
+    assert site.read()["tls"]["ca"] == tls["ca"]
+    converged(site)
+    assert names_due(site) == []
+    stage(site, "retire")
+    assert before not in Path(site.read()["tls"]["ca"]).read_text()
+    stage(site, "done")
+    assert names_due(site) == []
+    assert site.read()["tls"]["ca"] == str(secrets / "tls/ca.crt")
+    assert not site.read()["rotation"]["parts"]
+
+
+def test_a_rotation_whose_state_is_broken(site: Site) -> None:
+    folder = site.folder / ".secrets/rotation"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text("{}")
+    (problem,) = site.problems()
+    assert problem.startswith("A rotation was interrupted, and its state can't be used: ")

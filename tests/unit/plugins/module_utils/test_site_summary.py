@@ -11,6 +11,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.site_summary impo
 SITE: dict[str, Any] = {
     "settings": {"site_vip": "10.0.0.100", "site_name": "shop.example"},
     "load_balancers": [{"name": "lb1", "address": "10.0.0.11"}],
+    "rotation": {"parts": [], "stage": ""},
 }
 PLAN: dict[str, Any] = {"primary": "pg1", "held": [], "members": {}, "notes": []}
 
@@ -26,6 +27,14 @@ def test_all_is_well() -> None:
 def test_one_load_balancer_has_the_address() -> None:
     site = {**SITE, "settings": {"site_vip": "", "site_name": "shop.example"}}
     assert "Site: https://10.0.0.11/ (shop.example)" in site_summary(site, PLAN, {})
+
+
+def test_a_rotation_that_was_interrupted_is_told() -> None:
+    site = {**SITE, "rotation": {"parts": ["certificates", "ca"], "stage": "renew"}}
+    assert (
+        "* a rotation of certificates,ca is under way (stage renew): run rotate.yml -e rotate=certificates,ca to finish it"
+        in site_summary(site, PLAN, {}).splitlines()
+    )
 
 
 def test_no_primary_is_not_named() -> None:

@@ -347,7 +347,7 @@ def test_nobody_connects_without_tls_and_scram() -> None:
             ("10.0.0.32/32", "replication"),
             ("10.0.0.33/32", "replication"),
         ]
-    assert [rule.address for rule in rules if rule.users == "app"] == ["10.0.0.21/32", "10.0.0.22/32", "10.0.0.23/32"]
+    assert [rule.address for rule in rules if rule.users == "+app"] == ["10.0.0.21/32", "10.0.0.22/32", "10.0.0.23/32"]
 
 
 def test_two_replicas_on_a_host_share_a_line_of_pg_hba() -> None:
