@@ -32,6 +32,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     Topology,
     backup_certificate,
     cluster_facts,
+    metrics_certificate,
     topology,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import release_problems as debian_problems
@@ -268,6 +269,7 @@ def _tls(
         **{member.name: (member.name, "pg_instance") for member in site.members},
         **({"site": (site.load_balancers[0].name, "nginx_lb")} if site.load_balancers else {}),
         **{backup_certificate(name): (name, "pg_backup") for name in site.hosts},
+        **{metrics_certificate(name): (name, "exporters") for name in site.hosts},
     }
     for certificate in site.certificates:
         host, role = own[certificate.name]

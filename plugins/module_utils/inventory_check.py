@@ -21,7 +21,7 @@ Spec = Mapping[str, Mapping[str, Any]]
 #: Which roles a host of a group may get, in ``site.yml``'s order; a test compares the two. A host of either
 #: PostgreSQL group gets either role: the observed primary is the primary.
 ROLES_OF_GROUP: dict[str, tuple[str, ...]] = {
-    "all": ("internal_ca",),
+    "all": ("internal_ca", "exporters"),
     "nginx_lb": ("nginx_lb", "shared_storage"),
     "app_replicas": ("app_replicas", "shared_storage"),
     "shared_storage": ("shared_storage",),
@@ -31,7 +31,9 @@ ROLES_OF_GROUP: dict[str, tuple[str, ...]] = {
 }
 
 #: A variable with one of these prefixes is ours; an unknown one is a typing mistake.
-OUR_PREFIXES = re.compile(r"^(site|pg|nginx_lb|app_replicas|shared_storage|media_backup|backup_verify|internal_ca)_")
+OUR_PREFIXES = re.compile(
+    r"^(site|pg|nginx_lb|app_replicas|shared_storage|media_backup|backup_verify|internal_ca|exporters)_"
+)
 
 #: Keys of an argument spec that the validator takes. `required` and `default` are left out: the
 #: playbook provides some of the required ones, and a default needs no check here.

@@ -324,6 +324,7 @@ def topology(
         certificates=(
             *_certificates(members, members_of["nginx_lb"], hosts, settings),
             *_backup_certificates(members_of, hosts),
+            *_metrics_certificates(members_of, hosts),
         ),
     )
 
@@ -382,6 +383,9 @@ def hba_rules(site: Topology) -> Iterator[HbaRule]:
     Source: https://www.postgresql.org/docs/current/auth-pg-hba-conf.html
     """
     yield HbaRule("local", "all", "postgres", "", "peer", "map=administrators")
+    if site.monitoring:
+        # The exporter on each member; its role reads figures and no table.
+        yield HbaRule("local", "postgres", "prometheus", "", "peer")
     for member in site.members:
         # Not only to stream: members ask each other by SQL who is primary, and pg_rewind reads files by it.
         for database in ("replication", "postgres"):
@@ -601,6 +605,15 @@ def _port_problems(
     if members_of["backup"]:
         for host in dict.fromkeys((*members_of["backup"], *members_of["pg_primary"], *members_of["pg_replica"])):
             take(host, hostvars[host].get("pg_backup_port", 8432), "pgBackRest (pg_backup_port)")
+    if members_of["monitoring"]:
+        for host in dict.fromkeys(name for names in members_of.values() for name in names):
+            take(host, hostvars[host].get("exporters_port", 9998), "the exporters (exporters_port)")
+            take(host, 9100, "node-exporter")
+        for host in dict.fromkeys((*members_of["pg_primary"], *members_of["pg_replica"])):
+            take(host, 9187, "the exporter of PostgreSQL")
+        for host in members_of["nginx_lb"]:
+            take(host, 9113, "the exporter of NGINX")
+            take(host, 3903, "mtail")
     for (host, port), users in taken.items():
         if len(users) > 1:
             yield f"{host}: port {port} is used by {' and by '.join(users)}. Give one of them another port."
@@ -644,6 +657,18 @@ def _backup_certificates(members_of: Mapping[str, Sequence[str]], hosts: Mapping
             # pgBackRest before 2.46 takes an address only where it stands as a DNS name.
             names = (f"DNS:{name}", f"DNS:{address}", f"IP:{address}")
             yield Certificate(backup_certificate(name), names, ("serverAuth", "clientAuth"))
+
+
+def metrics_certificate(host: str) -> str:
+    """Name of the certificate by which *host* tells Prometheus how it is, and asks others if it is Prometheus' host."""
+    return f"metrics.{host}"
+
+
+def _metrics_certificates(members_of: Mapping[str, Sequence[str]], hosts: Mapping[str, Host]) -> Iterator[Certificate]:
+    if members_of["monitoring"]:
+        for host in hosts.values():
+            names = (f"DNS:{host.name}", f"IP:{host.address}")
+            yield Certificate(metrics_certificate(host.name), names, ("serverAuth", "clientAuth"))
 
 
 def _integer(value: Any) -> int | None:

@@ -336,18 +336,43 @@ def test_a_host_runs_several_replicas() -> None:
 
 def test_nobody_connects_without_tls_and_scram() -> None:
     rules = list(hba_rules(declare()))
-    assert [rule for rule in rules if rule.contype == "local"] == [rules[0]]
-    assert (rules[0].users, rules[0].method) == ("postgres", "peer")
-    for rule in rules[1:]:
+    local = [rule for rule in rules if rule.contype == "local"]
+    assert [(rule.databases, rule.users, rule.method) for rule in local] == [
+        ("all", "postgres", "peer"),
+        ("postgres", "prometheus", "peer"),
+    ]
+    for rule in rules[len(local) :]:
         assert (rule.contype, rule.method) == ("hostssl", "scram-sha-256")
         assert ipaddress.ip_network(rule.address).num_addresses == 1
     for database in ("replication", "postgres"):
-        assert [(rule.address, rule.users) for rule in rules if rule.databases == database] == [
+        assert [(rule.address, rule.users) for rule in rules[len(local) :] if rule.databases == database] == [
             ("10.0.0.31/32", "replication"),
             ("10.0.0.32/32", "replication"),
             ("10.0.0.33/32", "replication"),
         ]
     assert [rule.address for rule in rules if rule.users == "+app"] == ["10.0.0.21/32", "10.0.0.22/32", "10.0.0.23/32"]
+
+
+def test_nobody_reads_figures_where_nobody_asks_for_them() -> None:
+    site = declare({"monitoring": []})
+    assert not [rule for rule in hba_rules(site) if rule.users == "prometheus"]
+    assert not [one for one in site.certificates if one.name.startswith("metrics.")]
+
+
+def test_every_host_of_a_watched_site_has_a_certificate_for_it() -> None:
+    site = declare()
+    found = {one.name: one for one in site.certificates if one.name.startswith("metrics.")}
+    assert sorted(found) == sorted(f"metrics.{name}" for name in site.hosts)
+    assert found["metrics.app1"].usages == ("serverAuth", "clientAuth")
+    assert found["metrics.app1"].subject_alt_names == ("DNS:app1", "IP:10.0.0.21")
+
+
+@pytest.mark.parametrize("port", [9100, 9998])
+def test_an_application_leaves_the_ports_of_the_exporters_alone(port: int) -> None:
+    variables = {"app_replicas_port": port}
+    (problem,) = declare(app1=variables).problems
+    assert problem.startswith(f"app1: port {port} is used by app replica app1-1 (app_replicas_port) and by ")
+    assert declare({"monitoring": []}, app1=variables).problems == ()
 
 
 def test_two_replicas_on_a_host_share_a_line_of_pg_hba() -> None:
