@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import re
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleError
+from ansible_collections.renfo.redundancy.plugins.module_utils import firewall
 from ansible_collections.renfo.redundancy.plugins.module_utils.inventory_check import (
     OUR_PREFIXES,
     ROLES_OF_GROUP,
@@ -26,6 +28,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
     release_problems,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
+    GROUPS,
     HOST_OPTIONS,
     SITE_OPTIONS,
     Topology,
@@ -84,10 +87,12 @@ def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[
     known = {name for spec in specs.values() for name in spec} | SITE_OPTIONS.keys() | HOST_OPTIONS.keys()
     problems: list[str] = []
     variables: dict[str, dict[str, Any]] = {}
+    site_hosts = {host for group in GROUPS for host in groups.get(group, ())}
     for host in groups["all"]:
         variables[host] = _resolve(host, hostvars[host], known, problems)
         problems += unknown_names(host, hostvars[host].keys(), known)
         problems += wrong_values(host, variables[host], {**SITE_OPTIONS, **HOST_OPTIONS})
+        problems += firewall.problems(host, variables[host], site_hosts)
     for group, roles in ROLES_OF_GROUP.items():
         for host in groups.get(group, ()):
             for role in roles:
@@ -103,7 +108,16 @@ def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[
     tls, tls_found = _tls(site, variables, secrets)
     result = _with(site, [*site.problems, *release_found, *tls_found], release, tls)
     result["settings"]["site_secrets_directory"] = str(secrets)
+    if not site.problems:
+        found = firewall.rules(site, variables)
+        result["firewall"] = {host: [_rule(rule) for rule in let_in] for host, let_in in found.items()}
     return result
+
+
+def _rule(rule: firewall.Rule) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(rule).items()
+    }
 
 
 def members(groups: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, Any]:
