@@ -25,7 +25,8 @@ class ActionModule(ActionBase):
         undo_after = float(self._task.args.get("undo_after", 60))
         said = self._confirm(result["connection"], undo_after / 2, task_vars)
         if said.get("failed") or said.get("unreachable"):
-            result |= {
+            return {
+                **result,
                 "failed": True,
                 "msg": (
                     "The new rules were loaded, and could not be confirmed by a new connection: "
