@@ -109,15 +109,10 @@ def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[
     result = _with(site, [*site.problems, *release_found, *tls_found], release, tls)
     result["settings"]["site_secrets_directory"] = str(secrets)
     if not site.problems:
-        found = firewall.rules(site, variables)
-        result["firewall"] = {host: [_rule(rule) for rule in let_in] for host, let_in in found.items()}
+        let_in, untracked = firewall.rules(site, variables), firewall.flows(site)
+        found = {host: {"rules": let_in[host], "untracked": untracked[host]} for host in site.hosts}
+        result["firewall"] = json.loads(json.dumps(found, default=dataclasses.asdict))
     return result
-
-
-def _rule(rule: firewall.Rule) -> dict[str, Any]:
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(rule).items()
-    }
 
 
 def members(groups: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,19 @@ class Rule:
         return cls(str(data["protocol"]), strings(data["ports"]), strings(data["sources"]), str(data["why"]))
 
 
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """Connections of TCP to *ports* at *addresses* that are too many to be remembered."""
+
+    addresses: tuple[str, ...]
+    ports: tuple[str, ...]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Flow:
+        """Read back what ``dataclasses.asdict`` made of one."""
+        return cls(strings(data["addresses"]), strings(data["ports"]))
+
+
 def rules(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Rule, ...]]:
     """What each host of *site* lets in, beside the answers to what it asked. *variables* are the hosts'.
 
@@ -98,6 +111,31 @@ def rules(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> dict[st
         wanted += [_extra(item) for item in variables[host].get("firewall_extra_rules") or ()]
         named = ((rule, _sources(rule.sources, addresses, host)) for rule in wanted)
         found[host] = tuple(dataclasses.replace(rule, sources=sources) for rule, sources in named if sources)
+    return found
+
+
+def flows(site: Topology) -> dict[str, tuple[Flow, ...]]:
+    """What each host of *site* must not remember: requests to the load balancers, and theirs to the replicas.
+
+    The kernel remembers every connection for two minutes after its end once a rule asks for any. A small load balancer
+    has room for 65536, and drops whoever comes next.
+    Source: https://docs.kernel.org/networking/nf_conntrack-sysctl.html
+    """
+    replicas = dict.fromkeys((replica.host, replica.address, str(replica.port)) for replica in site.replicas)
+    balancers = {balancer.name: balancer.address for balancer in site.load_balancers}
+    vip = (site.settings["site_vip"],) if site.settings["site_vip"] else ()
+    found: dict[str, tuple[Flow, ...]] = {}
+    for host in site.hosts:
+        wanted = []
+        public = tuple(
+            str(port.first) for port in site.ports if port.host == host and port.service == "NGINX" and port.networks
+        )
+        if public:
+            wanted.append(Flow((balancers[host], *vip), public))
+        near = [each for each in replicas if host in balancers or each[0] == host]
+        for number in dict.fromkeys(number for _host, _address, number in near):
+            wanted.append(Flow(tuple(address for _host, address, other in near if other == number), (number,)))
+        found[host] = tuple(wanted)
     return found
 
 
@@ -144,13 +182,14 @@ def admits(rules: Iterable[Rule], address: str, port: int) -> bool:
     )
 
 
-def ruleset(rules: Iterable[Rule]) -> str:
+def ruleset(rules: Iterable[Rule], flows: Iterable[Flow] = ()) -> str:
     """What ``nft -f`` reads: our table, replaced in one transaction.
 
     Source: https://wiki.nftables.org/wiki-nftables/index.php/Atomic_rule_replacement
     """
     lines = "".join(f"        {line}\n" for rule in rules for line in _lines(rule))
-    return _RULESET.replace("<rules>\n", lines)
+    untracked = "".join(f"        {line}\n" for flow in flows for line in _untracked(flow))
+    return _RULESET.replace("<rules>\n", lines).replace("<untracked>\n", untracked)
 
 
 def table_of_ports(ports: Iterable[Port]) -> tuple[tuple[str, str, str, str], ...]:
@@ -174,6 +213,16 @@ table inet {TABLE} {{
     # An address and a port, let in for a while by whoever adds it.
     set {GUESTS[4]} {{ type ipv4_addr . inet_service; flags timeout; }}
     set {GUESTS[6]} {{ type ipv6_addr . inet_service; flags timeout; }}
+
+    # Connections that are too many to be remembered. Only other protocols are asked for below.
+    chain before {{
+        type filter hook prerouting priority raw; policy accept;
+<untracked>
+    }}
+    chain after {{
+        type filter hook output priority raw; policy accept;
+<untracked>
+    }}
 
     chain input {{
         type filter hook input priority filter; policy drop;
@@ -212,6 +261,16 @@ def _lines(rule: Rule) -> Iterator[str]:
         sources = [source for source in rule.sources if word in source]
         if sources:
             yield f"{family} saddr {{ {', '.join(sources)} }} {match} {verdict}"
+
+
+def _untracked(flow: Flow) -> Iterator[str]:
+    ports = f"{{ {', '.join(flow.ports)} }}"
+    for family, word in (("ip", "."), ("ip6", ":")):
+        addresses = [address for address in flow.addresses if word in address]
+        if addresses:
+            there = f"{{ {', '.join(addresses)} }}"
+            yield f"{family} daddr {there} tcp dport {ports} notrack"
+            yield f"{family} saddr {there} tcp sport {ports} notrack"
 
 
 def _extra(item: Mapping[str, Any]) -> Rule:

@@ -51,6 +51,22 @@ options:
         description: What for.
         type: str
         required: true
+  untracked:
+    description: Connections of TCP that the kernel must not remember, by where they go to.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      addresses:
+        description: Addresses of this host or of others.
+        type: list
+        elements: str
+        required: true
+      ports:
+        description: Their ports.
+        type: list
+        elements: str
+        required: true
   undo_after:
     description: Seconds that rules are tried for.
     type: float
@@ -95,7 +111,7 @@ connection:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.renfo.redundancy.plugins.module_utils.firewall import Rule, admits, ruleset
+from ansible_collections.renfo.redundancy.plugins.module_utils.firewall import Flow, Rule, admits, ruleset
 from ansible_collections.renfo.redundancy.plugins.module_utils.firewall_io import (
     FirewallError,
     HostFirewall,
@@ -115,13 +131,22 @@ ARGUMENTS = {
             "why": {"type": "str", "required": True},
         },
     },
+    "untracked": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "addresses": {"type": "list", "elements": "str", "required": True},
+            "ports": {"type": "list", "elements": "str", "required": True},
+        },
+    },
     "undo_after": {"type": "float", "default": 60.0},
     "tried_by": {"type": "str", "default": ""},
 }
 
 
-def present(host, rules, args, check):
-    """Load *rules*, to be confirmed if they are new."""
+def present(host, rules, text, args, check):
+    """Load *rules*, which are *text* for nft, to be confirmed if they are new."""
     connection = ssh_connection(os.getpid())
     if connection:
         address, _port, _server, port = connection.split()
@@ -130,7 +155,7 @@ def present(host, rules, args, check):
                 f"Nothing was changed. Ansible comes from {address} to port {port} of this host, and the new rules "
                 f"don't let it in. Put {address} into firewall_ssh_sources, and {port} into firewall_ssh_port"
             )
-    text, before = ruleset(rules), host.confirmed()
+    before = host.confirmed()
     result = {"tried": False, "connection": connection, "diff": {"before": before, "after": text}}
     if text == before and host.is_installed() and host.is_settled():
         return {**result, "changed": False}
@@ -143,11 +168,11 @@ def present(host, rules, args, check):
     return {**result, "changed": True}
 
 
-def confirmed(host, rules, args):
-    """Keep *rules*, if whoever says so came in under them."""
+def confirmed(host, text, args):
+    """Keep the rules of *text*, if whoever says so came in under them."""
     if args["tried_by"] and ssh_connection(os.getpid()) == args["tried_by"]:
         raise FirewallError("the connection is the one that was there before the new rules, expected a new one")
-    host.confirm(ruleset(rules))
+    host.confirm(text)
     return {"changed": True}
 
 
@@ -164,13 +189,14 @@ def main():
     args = module.params
     host = HostFirewall(lambda command: module.run_command(list(command)))
     rules = [Rule.from_dict(rule) for rule in args["rules"]]
+    text = ruleset(rules, [Flow.from_dict(flow) for flow in args["untracked"]])
     try:
         if args["state"] == "absent":
             result = absent(host, module.check_mode)
         elif args["state"] == "confirmed":
-            result = confirmed(host, rules, args)
+            result = confirmed(host, text, args)
         else:
-            result = present(host, rules, args, module.check_mode)
+            result = present(host, rules, text, args, module.check_mode)
     except (FirewallError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

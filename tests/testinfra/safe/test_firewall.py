@@ -63,6 +63,7 @@ def stranger(lab: Lab) -> Iterator[Ask]:
     """Runs a Python program on a host of the network that the inventory doesn't know."""
     name = lab.container("stranger")
     image = lab.docker("inspect", "--format", "{{.Config.Image}}", lab.container("lb1")).strip()
+    subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
     # It ends by itself, should nobody remove it.
     there = ("--detach", "--rm", "--name", name, "--network", f"renfo-{lab.name}", "--entrypoint", "sleep")
     lab.docker("run", *there, image, "900")

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.renfo.redundancy.plugins.module_utils.firewall import (
+    Flow,
     Rule,
     admits,
+    flows,
     problems,
     rules,
     ruleset,
@@ -168,6 +170,28 @@ def test_our_table_is_replaced_and_no_other_one_is_touched() -> None:
     # Whatever comes last is refused, also if that were taken away.
     assert "policy drop" in text
     assert text.rstrip().splitlines()[-3].strip() == "reject"
+
+
+def test_what_the_kernel_does_not_remember() -> None:
+    found = flows(declare(app3={"app_replicas_port": 9000}))
+    near = (Flow(("10.0.0.21", "10.0.0.22"), ("8000",)), Flow(("10.0.0.23",), ("9000",)))
+    assert found == {
+        **dict.fromkeys(("pg1", "pg2", "pg3", "ops1"), ()),
+        "lb1": (Flow(("10.0.0.11", "10.0.0.100"), ("80", "443")), *near),
+        "lb2": (Flow(("10.0.0.12", "10.0.0.100"), ("80", "443")), *near),
+        "app1": (Flow(("10.0.0.21",), ("8000",)),),
+        "app2": (Flow(("10.0.0.22",), ("8000",)),),
+        "app3": (Flow(("10.0.0.23",), ("9000",)),),
+    }
+    lines = [line.strip() for line in ruleset([], [Flow(("10.0.0.21", "fd00::21"), ("8000",))]).splitlines()]
+    # Both ways, of what comes and of what goes.
+    assert [line for line in lines if "notrack" in line] == 2 * [
+        "ip daddr { 10.0.0.21 } tcp dport { 8000 } notrack",
+        "ip saddr { 10.0.0.21 } tcp sport { 8000 } notrack",
+        "ip6 daddr { fd00::21 } tcp dport { 8000 } notrack",
+        "ip6 saddr { fd00::21 } tcp sport { 8000 } notrack",
+    ]
+    assert Flow.from_dict({"addresses": ["10.0.0.21"], "ports": [8000]}) == Flow(("10.0.0.21",), ("8000",))
 
 
 def test_a_connection_of_tcp_is_never_judged_by_what_the_kernel_remembers() -> None:

@@ -33,7 +33,7 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def load(this: MagicMock, check: bool = False) -> dict[str, Any]:
-    result: dict[str, Any] = present(this, SSH, {"undo_after": 60.0}, check)
+    result: dict[str, Any] = present(this, SSH, TEXT, {"undo_after": 60.0}, check)
     return result
 
 
@@ -91,10 +91,10 @@ def test_who_did_not_come_by_ssh_can_look_for_himself(connection: list[str]) -> 
 def test_only_another_connection_confirms(connection: list[str]) -> None:
     this = host()
     with pytest.raises(FirewallError, match="expected a new one"):
-        confirmed(this, SSH, {"tried_by": COMES_BY})
+        confirmed(this, TEXT, {"tried_by": COMES_BY})
     assert not this.confirm.called
     connection[0] = "192.0.2.1 50001 192.0.2.31 22"
-    confirmed(this, SSH, {"tried_by": COMES_BY})
+    confirmed(this, TEXT, {"tried_by": COMES_BY})
     this.confirm.assert_called_once_with(TEXT)
 
 
