@@ -10,6 +10,7 @@ lab/demo.sh
 .venv/bin/python -m pytest -q tests/testinfra/rounds
 .venv/bin/python -m pytest -q tests/testinfra/failover -k nothing_acknowledged
 .venv/bin/python -m pytest -q tests/testinfra/loadtest
+.venv/bin/python -m pytest -q tests/testinfra/safe/test_firewall.py
 .venv/bin/python -m pytest -q tests/testinfra/modules
 .venv/bin/python -m pytest -q tests/testinfra/disaster -k "rehearsal or changes_nothing"
 .venv/bin/python -m pytest -q tests/testinfra/rotate -k "refused or dies"

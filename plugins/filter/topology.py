@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import re
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleError
+from ansible_collections.renfo.redundancy.plugins.module_utils import firewall
 from ansible_collections.renfo.redundancy.plugins.module_utils.inventory_check import (
     OUR_PREFIXES,
     ROLES_OF_GROUP,
@@ -27,6 +29,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.rotation import InForce
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
+    GROUPS,
     HOST_OPTIONS,
     SITE_OPTIONS,
     Topology,
@@ -87,10 +90,12 @@ def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[
     known = {name for spec in specs.values() for name in spec} | SITE_OPTIONS.keys() | HOST_OPTIONS.keys()
     problems: list[str] = []
     variables: dict[str, dict[str, Any]] = {}
+    site_hosts = {host for group in GROUPS for host in groups.get(group, ())}
     for host in groups["all"]:
         variables[host] = _resolve(host, hostvars[host], known, problems)
         problems += unknown_names(host, hostvars[host].keys(), known)
         problems += wrong_values(host, variables[host], {**SITE_OPTIONS, **HOST_OPTIONS})
+        problems += firewall.problems(host, variables[host], site_hosts)
     for group, roles in ROLES_OF_GROUP.items():
         for host in groups.get(group, ()):
             for role in roles:
@@ -108,6 +113,10 @@ def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[
     result = _with(site, [*site.problems, *release_found, *rotation_found, *tls_found], release, tls)
     result["settings"]["site_secrets_directory"] = str(secrets)
     result |= {"rotation": in_force.to_dict(), "secrets": in_force.secret_paths()}
+    if not site.problems:
+        let_in, untracked = firewall.rules(site, variables), firewall.flows(site)
+        found = {host: {"rules": let_in[host], "untracked": untracked[host]} for host in site.hosts}
+        result["firewall"] = json.loads(json.dumps(found, default=dataclasses.asdict))
     return result
 
 

@@ -22,17 +22,18 @@ Spec = Mapping[str, Mapping[str, Any]]
 #: PostgreSQL group gets either role: the observed primary is the primary.
 ROLES_OF_GROUP: dict[str, tuple[str, ...]] = {
     "all": ("internal_ca", "exporters"),
-    "nginx_lb": ("nginx_lb", "shared_storage"),
-    "app_replicas": ("app_replicas", "shared_storage"),
-    "shared_storage": ("shared_storage",),
-    "pg_primary": ("pg_backup", "pg_instance", "pg_primary", "pg_replica"),
-    "pg_replica": ("pg_backup", "pg_instance", "pg_primary", "pg_replica"),
-    "backup": ("backup_verify", "media_backup", "pg_backup", "shared_storage"),
+    "nginx_lb": ("firewall", "nginx_lb", "shared_storage"),
+    "app_replicas": ("firewall", "app_replicas", "shared_storage"),
+    "shared_storage": ("firewall", "shared_storage"),
+    "pg_primary": ("firewall", "pg_backup", "pg_instance", "pg_primary", "pg_replica"),
+    "pg_replica": ("firewall", "pg_backup", "pg_instance", "pg_primary", "pg_replica"),
+    "monitoring": ("firewall",),
+    "backup": ("firewall", "backup_verify", "media_backup", "pg_backup", "shared_storage"),
 }
 
 #: A variable with one of these prefixes is ours; an unknown one is a typing mistake.
 OUR_PREFIXES = re.compile(
-    r"^(site|pg|nginx_lb|app_replicas|shared_storage|media_backup|backup_verify|internal_ca|exporters)_"
+    r"^(site|pg|nginx_lb|app_replicas|shared_storage|media_backup|backup_verify|internal_ca|firewall|exporters)_"
 )
 
 #: Keys of an argument spec that the validator takes. `required` and `default` are left out: the

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ansible_collections.renfo.redundancy.plugins.module_utils.firewall import GUESTS, TABLE
 from ansible_collections.renfo.redundancy.plugins.module_utils.load_plan import DATABASE, FOLDER, STOCK_PORT
 
 Run = Callable[[Sequence[str]], tuple[int, str, str]]
@@ -41,6 +42,13 @@ class Stage:
         path = self._folder / "nginx.conf"
         path.write_text(config, encoding="utf-8")
         self._service(NGINX, ["nginx", "-c", str(path), "-g", "daemon off;"])
+
+    def admit(self, client: str, port: int) -> None:
+        """Let *client* (an address) in at *port*, should a firewall of the site's keep it out, for ``LIFETIME``."""
+        if self._guarded():
+            guests = GUESTS[6 if ":" in client else 4]
+            element = f"{{ {client} . {port} timeout {LIFETIME}s }}"
+            self._do("nft", f"add element inet {TABLE} {guests} {element}")
 
     def databases(self, port: int, scale: int) -> None:
         """Make an instance with the settings that Debian ships, and fill a database of pgbench's in it and in the one
@@ -83,7 +91,16 @@ class Stage:
         if self._folder.exists():
             shutil.rmtree(self._folder)
             found = True
+        if self._guarded():
+            for guests in GUESTS.values():
+                if "elements" in self._do("nft", f"list set inet {TABLE} {guests}"):
+                    self._do("nft", f"flush set inet {TABLE} {guests}")
+                    found = True
         return found
+
+    def _guarded(self) -> bool:
+        script = f"command -v nft >/dev/null && nft list table inet {TABLE} >/dev/null 2>&1"
+        return self._run(("sh", "-c", script))[0] == 0
 
     def _writable(self, port: int) -> bool:
         return self._ask(port, "SELECT pg_is_in_recovery()") == "f"

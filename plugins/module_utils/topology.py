@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.renfo.redundancy.plugins.module_utils.firewall import OPTIONS as FIREWALL_OPTIONS
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import slot_name
+from ansible_collections.renfo.redundancy.plugins.module_utils.ports import Port, integer, ports
 
 GROUPS = (
     "nginx_lb",
@@ -134,6 +136,15 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
             "A lost primary costs a failover that much."
         ),
     },
+    "monitoring_viewers": {
+        "type": "list",
+        "elements": "str",
+        "default": [],
+        "description": (
+            "Who may see the pages of Prometheus on the monitoring hosts: addresses, networks or hosts of the site. "
+            "Default: nobody."
+        ),
+    },
 }
 
 #: Debian releases that the roles are tested on, with their version of PostgreSQL.
@@ -153,6 +164,7 @@ HOST_OPTIONS: dict[str, dict[str, Any]] = {
             "and the operator is asked for their word."
         ),
     },
+    **FIREWALL_OPTIONS,
 }
 
 
@@ -223,10 +235,13 @@ class Topology:
     monitoring: tuple[str, ...]
     backup: Host | None
     certificates: tuple[Certificate, ...]
+    ports: tuple[Port, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for playbooks, with what follows from the declared site already worked out."""
         data = dataclasses.asdict(self)
+        # They are many, and only what follows from them is asked for.
+        del data["ports"]
         data |= _cluster_facts(self.members, self.synchronous)
         data["hba"] = [dataclasses.asdict(rule) for rule in hba_rules(self)]
         data["database_services"] = {
@@ -305,7 +320,8 @@ def topology(
     problems += _load_balancer_problems(members_of["nginx_lb"], settings)
     problems += _storage_problems(members_of["shared_storage"], hostvars)
     problems += _backup_problems(members_of)
-    problems += _port_problems(members_of, settings, hostvars, replicas)
+    listening = tuple(ports(members_of, settings, hostvars, replicas))
+    problems += _port_problems(listening)
 
     return Topology(
         problems=tuple(problems),
@@ -326,6 +342,7 @@ def topology(
             *_backup_certificates(members_of, hosts),
             *_metrics_certificates(members_of, hosts),
         ),
+        ports=listening,
     )
 
 
@@ -341,7 +358,7 @@ def cluster_facts(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Ma
     options = {name: spec for name, spec in SITE_OPTIONS.items() if name.startswith("pg_")}
     settings, problems = _site_settings(names, hostvars, options)
     # A host that was reached may be busy: the load that a lost primary leaves behind comes all at once.
-    contact = _integer(settings["pg_contact_timeout"]) or SITE_OPTIONS["pg_contact_timeout"]["default"]
+    contact = integer(settings["pg_contact_timeout"]) or SITE_OPTIONS["pg_contact_timeout"]["default"]
     settings |= {"pg_contact_timeout": contact, "pg_answer_timeout": contact + 2}
     members = _members(members_of, hosts, settings)
     synchronous, choice = _synchronous(settings["pg_synchronous"], len(members_of["pg_replica"]))
@@ -515,8 +532,8 @@ def _replicas(
     names: Sequence[str], hosts: Mapping[str, Host], hostvars: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Replica]:
     for name in names:
-        count = _integer(hostvars[name].get("app_replicas_count", 1))
-        base = _integer(hostvars[name].get("app_replicas_port", 8000)) or 8000
+        count = integer(hostvars[name].get("app_replicas_count", 1))
+        base = integer(hostvars[name].get("app_replicas_port", 8000)) or 8000
         for index in range(1, (count or 0) + 1):
             yield Replica(f"{name}-{index}", name, hosts[name].address, base + index - 1, index)
 
@@ -526,7 +543,7 @@ def _replica_problems(names: Sequence[str], hostvars: Mapping[str, Mapping[str, 
         yield "group app_replicas: found no host, expected at least one. Nothing would serve the site."
     for name in names:
         count = hostvars[name].get("app_replicas_count", 1)
-        number = _integer(count)
+        number = integer(count)
         if number is None or number < 1:
             yield f"{name}: app_replicas_count is {count!r}, expected a whole number of at least 1."
 
@@ -576,49 +593,17 @@ def _backup_problems(members_of: Mapping[str, Sequence[str]]) -> Iterator[str]:
                 )
 
 
-def _port_problems(
-    members_of: Mapping[str, Sequence[str]],
-    settings: Mapping[str, Any],
-    hostvars: Mapping[str, Mapping[str, Any]],
-    replicas: Sequence[Replica],
-) -> Iterator[str]:
+def _port_problems(listening: Sequence[Port]) -> Iterator[str]:
     taken: dict[tuple[str, int], list[str]] = {}
-
-    def take(host: str, port: Any, what: str) -> None:
-        number = _integer(port)
-        if number is not None:
-            taken.setdefault((host, number), []).append(what)
-
-    for host in dict.fromkeys((*members_of["pg_primary"], *members_of["pg_replica"])):
-        take(host, settings["pg_port"], "PostgreSQL (pg_port)")
-    for replica in replicas:
-        take(replica.host, replica.port, f"app replica {replica.name} (app_replicas_port)")
-    for host in members_of["nginx_lb"]:
-        for option, default in (
-            ("nginx_lb_http_port", 80),
-            ("nginx_lb_https_port", 443),
-            ("nginx_lb_status_port", 8081),
-        ):
-            take(host, hostvars[host].get(option, default), f"NGINX ({option})")
-    for host in members_of["shared_storage"]:
-        take(host, 24007, "GlusterFS (glusterd)")
-    if members_of["backup"]:
-        for host in dict.fromkeys((*members_of["backup"], *members_of["pg_primary"], *members_of["pg_replica"])):
-            take(host, hostvars[host].get("pg_backup_port", 8432), "pgBackRest (pg_backup_port)")
-    if members_of["monitoring"]:
-        for host in dict.fromkeys(name for names in members_of.values() for name in names):
-            take(host, hostvars[host].get("exporters_port", 9998), "the exporters (exporters_port)")
-            take(host, 9100, "node-exporter")
-        for host in dict.fromkeys((*members_of["pg_primary"], *members_of["pg_replica"])):
-            take(host, 9187, "the exporter of PostgreSQL")
-        for host in members_of["nginx_lb"]:
-            take(host, 9113, "the exporter of NGINX")
-            take(host, 3903, "mtail")
-    for (host, port), users in taken.items():
+    for port in listening:
+        # A brick finds a port of its own among many.
+        if port.first == port.last:
+            taken.setdefault((port.host, port.first), []).append(port.what)
+    for (host, number), users in taken.items():
         if len(users) > 1:
-            yield f"{host}: port {port} is used by {' and by '.join(users)}. Give one of them another port."
-        if not 0 < port < 65536:
-            yield f"{host}: {users[0]} would use port {port}, expected 1 to 65535."
+            yield f"{host}: port {number} is used by {' and by '.join(users)}. Give one of them another port."
+        if not 0 < number < 65536:
+            yield f"{host}: {users[0]} would use port {number}, expected 1 to 65535."
 
 
 def _certificates(
@@ -669,13 +654,3 @@ def _metrics_certificates(members_of: Mapping[str, Sequence[str]], hosts: Mappin
         for host in hosts.values():
             names = (f"DNS:{host.name}", f"IP:{host.address}")
             yield Certificate(metrics_certificate(host.name), names, ("serverAuth", "clientAuth"))
-
-
-def _integer(value: Any) -> int | None:
-    """*value* as a whole number, or None: a mistyped variable is reported elsewhere, by its spec."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return None

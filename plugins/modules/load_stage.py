@@ -13,6 +13,7 @@ description:
   - With O(state=present) and O(nginx), a bare NGINX serves a file from this host's disk and from the store.
   - With O(state=present) and O(scale), an instance of PostgreSQL with the settings that Debian ships runs beside
     the one at O(port), and both have a database for C(pgbench).
+  - With O(state=present) and O(client), the site's firewall lets that client in at O(client_port).
   - With O(state=absent), removes all of it, and the folder of the load test.
 options:
   state:
@@ -32,6 +33,12 @@ options:
     default: 5432
   scale:
     description: Scale of pgbench's database; 1 is 15 MB.
+    type: int
+  client:
+    description: Address that asks this host.
+    type: str
+  client_port:
+    description: What it asks for. Required with O(client).
     type: int
 attributes:
   check_mode:
@@ -63,11 +70,14 @@ ARGUMENTS = {
     "video": {"type": "path"},
     "port": {"type": "int", "default": 5432},
     "scale": {"type": "int"},
+    "client": {"type": "str"},
+    "client_port": {"type": "int"},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, required_together=[("nginx", "video")], supports_check_mode=True)
+    together = [("nginx", "video"), ("client", "client_port")]
+    module = AnsibleModule(argument_spec=ARGUMENTS, required_together=together, supports_check_mode=True)
     if module.check_mode:
         module.exit_json(changed=True)
     stage = Stage(lambda command: module.run_command(list(command)))
@@ -75,6 +85,8 @@ def main() -> None:
     try:
         if args["state"] == "absent":
             module.exit_json(changed=stage.remove(args["port"]))
+        if args["client"]:
+            stage.admit(args["client"], args["client_port"])
         if args["nginx"]:
             stage.serve(args["nginx"], args["video"])
         if args["scale"]:

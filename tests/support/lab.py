@@ -53,6 +53,31 @@ class Play:
         return re.sub(r"\s+", " ", self.output)
 
 
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What an HTTP server said, as ``curl --include`` shows it; named as in ``requests``."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    text: str
+
+    @classmethod
+    def read(cls, shown: str) -> Answer:
+        """The answer in what was *shown*."""
+        head, _blank, body = shown.replace("\r\n", "\n").partition("\n\n")
+        status, *lines = head.split("\n")
+        fields = (line.partition(":") for line in lines)
+        headers = requests.structures.CaseInsensitiveDict({name: value.strip() for name, _colon, value in fields})
+        return cls(int(status.split()[1]), headers, body)
+
+    @property
+    def ok(self) -> bool:
+        return self.status_code < 400
+
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
 class RunningPlay:
     """A run of ansible-playbook that can be watched, and killed as by a power cut of the controller."""
 
@@ -197,9 +222,13 @@ class Lab:
         where = self.addresses[at] if at else self.vip
         return requests.request(method, f"https://{where}{path}", verify=False, timeout=30, **options)
 
-    def replica(self, name: str, path: str, **options: Any) -> requests.Response:
-        """One request to the replica on an app host, past the load balancer."""
-        return requests.get(f"http://{self.addresses[name]}:8000{path}", timeout=30, **options)
+    def replica(self, name: str, path: str) -> Answer:
+        """One request to the replica on an app host: from a load balancer's host, for nobody else is let in."""
+        url = f"http://{self.addresses[name]}:8000{path}"
+        said = self.host(self.lb_hosts[0]).run(f"curl --silent --show-error --include --max-time 30 '{url}'")
+        if said.rc != 0:
+            raise ConnectionError(f"{url}: {said.stderr}")
+        return Answer.read(said.stdout)
 
     def write_session(self, note: str = "") -> dict[str, Any]:
         """An acknowledged session."""

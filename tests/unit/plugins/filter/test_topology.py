@@ -108,6 +108,31 @@ def test_a_good_inventory(site: Site) -> None:
     assert [due["name"] for due in found["tls"]["due"]] == ["pg1", "pg2", "pg3", "site"]
 
 
+def test_what_each_host_lets_in(site: Site) -> None:
+    site.hosts["pg1"] = {"firewall_extra_rules": [{"ports": [10050], "sources": ["lb1"], "why": "ours"}]}
+    found = site.read()["firewall"]
+    assert set(found) == set(OCTETS)
+    assert found["pg1"]["rules"][-1] == {"protocol": "tcp", "ports": ["10050"], "sources": ["10.0.0.11"], "why": "ours"}
+    assert found["pg1"]["untracked"] == []
+    assert found["app1"]["untracked"] == [{"addresses": ["10.0.0.21"], "ports": ["8000"]}]
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"firewall_ssh_sources": ["nowhere"]}, "firewall_ssh_sources: 'nowhere' does not appear to be"),
+        ({"firewall_extra_rules": [{"port": 80, "sources": ["anyone"]}]}, "firewall_extra_rules.port. Supported"),
+        ({"firewall_enabled": "perhaps"}, "firewall_enabled"),
+        ({"firewall_sources": []}, "firewall_sources is not a variable of this collection"),
+    ],
+)
+def test_rules_of_ones_own_that_cannot_be(site: Site, variables: dict[str, Any], sentence: str) -> None:
+    site.everywhere |= variables
+    found = site.read()
+    assert sentence in " ".join(found["problems"])
+    assert "firewall" not in found
+
+
 def test_secrets_are_not_in_the_result(site: Site) -> None:
     site.everywhere |= {"pg_replication_password": "hunter2", "site_database_password": "hunter2"}
     assert "hunter2" not in json.dumps(site.read())

@@ -33,6 +33,8 @@ class Host:
     def __call__(self, command: Sequence[str]) -> tuple[int, str, str]:
         text = " ".join(command)
         self.ran.append(text)
+        if "nft list table" in text:
+            return (0 if isinstance(self, Guarded) else 1), "", ""
         if text.startswith("sh -c command -v"):
             return (1 if self._clusters is None else 0), "", ""
         if command[0] == "pg_lsclusters":
@@ -68,6 +70,45 @@ def test_all_of_it_is_removed(tmp_path: Path) -> None:
     (drop,) = host.did("dropdb")
     assert drop.endswith("--port=5432 --force renfo_load")
     assert not (tmp_path / "var/lib/renfo-load").exists()
+
+
+class Guarded(Host):
+    """A host with the site's firewall; *guests* are in its sets."""
+
+    def __init__(self, guests: bool = False) -> None:
+        super().__init__()
+        self._guests = guests
+
+    def __call__(self, command: Sequence[str]) -> tuple[int, str, str]:
+        if "list set" in " ".join(command):
+            self.ran.append(" ".join(command))
+            return 0, "elements = { 10.0.0.41 . 8089 }" if self._guests else "flags timeout", ""
+        return super().__call__(command)
+
+
+def test_whoever_asks_is_let_in_for_a_while(tmp_path: Path) -> None:
+    host = Guarded()
+    Stage(host, tmp_path).admit("10.0.0.41", 8089)
+    Stage(host, tmp_path).admit("fd00::41", 8089)
+    assert host.did("add element") == [
+        f"nft add element inet site_firewall {guests} {{ {address} . 8089 timeout 7200s }}"
+        for guests, address in (("guests4", "10.0.0.41"), ("guests6", "fd00::41"))
+    ]
+
+
+def test_whoever_was_let_in_is_so_no_longer(tmp_path: Path) -> None:
+    host = Guarded(guests=True)
+    assert Stage(host, tmp_path).remove(5432) is True
+    assert len(host.did("flush set")) == 2
+    host = Guarded()
+    assert Stage(host, tmp_path).remove(5432) is False
+    assert not host.did("flush set")
+
+
+def test_a_host_without_a_firewall(tmp_path: Path) -> None:
+    host = Host(clusters=None)
+    Stage(host, tmp_path).admit("10.0.0.41", 8089)
+    assert not host.did("add element")
 
 
 def test_an_instance_that_is_not_the_sites_is_not_asked(tmp_path: Path) -> None:

@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import copy
 import ipaddress
 from typing import Any
 
 import pytest
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
-    Topology,
     hba_rules,
     host_network,
     is_address,
@@ -19,34 +17,9 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     topology,
     write_service,
 )
+from declared_site import GROUPS, OCTETS, SITE, Groups, Hostvars, declare
 from hypothesis import given
 from hypothesis import strategies as st
-
-Groups = dict[str, list[str]]
-Hostvars = dict[str, dict[str, Any]]
-
-GROUPS: Groups = {
-    "nginx_lb": ["lb1", "lb2"],
-    "app_replicas": ["app1", "app2", "app3"],
-    "shared_storage": ["app1", "app2", "app3"],
-    "pg_primary": ["pg1"],
-    "pg_replica": ["pg2", "pg3"],
-    "monitoring": ["ops1"],
-    "backup": ["ops1"],
-}
-OCTETS = {"lb1": 11, "lb2": 12, "app1": 21, "app2": 22, "app3": 23, "pg1": 31, "pg2": 32, "pg3": 33, "ops1": 41}
-SITE = {"site_name": "shop.example", "site_vip": "10.0.0.100"}
-
-
-def declare(changes: Groups | None = None, everywhere: dict[str, Any] | None = None, **hosts: Any) -> Topology:
-    """The lab's shape with *changes* to the groups, and variables *everywhere* and of single *hosts*."""
-    groups = {**copy.deepcopy(GROUPS), **(changes or {})}
-    hostvars: Hostvars = {
-        name: {"ansible_host": f"10.0.0.{octet}", **SITE, **(everywhere or {})} for name, octet in OCTETS.items()
-    }
-    for name, variables in hosts.items():
-        hostvars[name].update(variables)
-    return topology(groups, hostvars)
 
 
 def test_the_lab_has_no_problem() -> None:
