@@ -143,7 +143,7 @@ class _Site:
         self.primary: str = status["primary"] or ""
         self.hosts = tuple(topology["hosts"])
         self.chosen = tuple(name for name in self.hosts if not wanted.hosts or name in wanted.hosts)
-        self._members = [member["name"] for member in topology["members"]]
+        self._members: list[str] = [member["name"] for member in topology["members"]]
         self._balancers = [balancer["name"] for balancer in topology["load_balancers"]]
 
     def tiers(self, host: str) -> tuple[str, ...]:
