@@ -148,7 +148,12 @@ def units_in(state: str, patterns: Sequence[str], run: Run) -> list[str]:
     patterns = [pattern.replace("\\", "?") for pattern in patterns]
     listed = ["systemctl", "list-units", "--plain", "--no-legend", "--no-pager", f"--state={state}", "--", *patterns]
     names = [line.split()[0] for line in run(listed, READ).splitlines() if line.strip()]
-    turns = {name: min(turn for turn, pattern in enumerate(patterns) if fnmatchcase(name, pattern)) for name in names}
+    turns = {
+        name: turn
+        for turn, pattern in reversed(list(enumerate(patterns)))
+        for name in names
+        if fnmatchcase(name, pattern)
+    }
     return sorted(turns, key=lambda name: (turns[name], name))
 
 
