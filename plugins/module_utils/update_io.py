@@ -217,20 +217,20 @@ def _answers(vip: str, port: int, pause: Callable[[float], None]) -> bool:
     return False
 
 
-def bring_back(units: Sequence[str], run: Run, root: Path = Path("/")) -> dict[str, Any]:
-    """Put the host back into service: start those of *units* that don't run, in order, and restart what runs replaced
-    files, other services of the host too, unless that would harm.
+def bring_back(units: Sequence[str], restart: bool, run: Run, root: Path = Path("/")) -> dict[str, Any]:
+    """Put the host back into service: start those of *units* that don't run, in order.
 
+    With *restart*, what runs replaced files is restarted, other services of the host too, unless that would harm.
     Gives the ``actions``, and under ``left`` the services that go on with replaced files.
     """
     running = Processes(root)
     active = units_in("active", units, run)
     # Who may not be looked at is taken for one that does.
-    stale = {*running.replaced, *running.unread}
+    stale = {*running.replaced, *running.unread} if restart else set()
     actions = [
         ("restart" if name in active else "start", name) for name in units if name not in active or name in stale
     ]
-    actions += [("restart", name) for name in running.replaced if name not in units and may_be_restarted(name)]
+    actions += [("restart", name) for name in stale & running.replaced.keys() - {*units} if may_be_restarted(name)]
     failed = []
     for verb, name in actions:
         # One that can't start must not keep the others from it.

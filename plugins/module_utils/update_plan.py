@@ -230,6 +230,7 @@ class _Site:
                 f"--limit {wanted.limit} leaves hosts out, expected all of them: whether the stack is whole, and who "
                 "is next, only all of them tell. To update some: update.yml -e update_hosts=pg2,pg3"
             )
+            return
         for name in wanted.hosts:
             if name not in self.hosts:
                 yield f"update_hosts names {name}, expected hosts of this site: {', '.join(self.hosts)}"

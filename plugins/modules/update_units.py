@@ -12,6 +12,7 @@ short_description: Take a host out of service for an update, and put it back
 description:
   - With O(state=stopped) units are stopped, one after the other. If the host holds the virtual address, another load
     balancer must answer there once NGINX has stopped; else NGINX is started again, and it fails.
+  - With O(state=started) units that don't run are started, and nothing else is touched.
   - With O(state=current) units that don't run are started, and what runs programs or libraries that were replaced is
     restarted, other services of the host too. Those whose restart would do harm (sessions, the network) are told.
 requirements:
@@ -20,7 +21,7 @@ options:
   state:
     description: What is wanted of the units.
     type: str
-    choices: [stopped, current]
+    choices: [stopped, started, current]
     required: true
   units:
     description: Names of systemd units, with their suffix, in the order in which they are handled.
@@ -99,7 +100,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.update_io import 
 def main():
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["stopped", "current"], "required": True},
+            "state": {"type": "str", "choices": ["stopped", "started", "current"], "required": True},
             "units": {"type": "list", "elements": "str", "required": True},
             "vip": {"type": "str", "default": ""},
             "vip_port": {"type": "int", "default": 443},
@@ -113,7 +114,7 @@ def main():
             module.exit_json(changed=bool(actions), actions=actions, left=[])
         if given["not_boot"] and boot() == given["not_boot"]:
             module.fail_json(msg="the host was to be rebooted, and runs as before")
-        found = bring_back(given["units"], run)
+        found = bring_back(given["units"], given["state"] == "current", run)
         module.exit_json(changed=bool(found["actions"]), **found)
     except (ProbeError, UpdateError) as error:
         module.fail_json(msg=str(error))

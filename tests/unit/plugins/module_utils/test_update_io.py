@@ -159,10 +159,17 @@ def test_what_runs_replaced_files_is_restarted(root: Path) -> None:
     process(root, 8, "ssh.service", STALE.format("sshd"))
     process(root, 9, "dbus.service", STALE.format("dbus-daemon"))
     host = Host()
-    found = bring_back(["glusterd.service", "app@1.service", "app@2.service"], host, root)
+    found = bring_back(["glusterd.service", "app@1.service", "app@2.service"], True, host, root)
     assert found["actions"] == ["start glusterd.service", "restart app@1.service", "restart ssh.service"]
     assert host.did("start", "restart") == found["actions"]
     assert found["left"] == ["dbus.service"]
+
+
+def test_who_is_only_to_be_started_is_not_restarted(root: Path) -> None:
+    """It may be the primary, which didn't hand over."""
+    process(root, 7, "app@1.service", STALE.format("postgres"))
+    process(root, 8, "ssh.service", STALE.format("sshd"))
+    assert bring_back(["app@1.service", "b.service"], False, Host(), root)["actions"] == ["start b.service"]
 
 
 def test_who_may_not_be_looked_at_is_restarted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +182,7 @@ def test_who_may_not_be_looked_at_is_restarted(root: Path, monkeypatch: pytest.M
         return read(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "read_text", refused)
-    assert bring_back(["app@1.service", "app@2.service"], Host(), root)["actions"] == ["restart app@1.service"]
+    assert bring_back(["app@1.service", "app@2.service"], True, Host(), root)["actions"] == ["restart app@1.service"]
     # Before an update that is no reason for one.
     assert not any(unit["replaced"] for unit in observe(ASKED, False, Host(), root)["units"])
 
@@ -183,5 +190,5 @@ def test_who_may_not_be_looked_at_is_restarted(root: Path, monkeypatch: pytest.M
 def test_one_that_does_not_start_keeps_nobody_from_it(root: Path) -> None:
     host = Host(**{"b.service": "!systemctl failed: no"})
     with pytest.raises(UpdateError, match=r"these don't start: b.service \(systemctl failed: no\)"):
-        bring_back(["a.service", "b.service", "c.service"], host, root)
+        bring_back(["a.service", "b.service", "c.service"], True, host, root)
     assert host.did("start") == ["start a.service", "start b.service", "start c.service"]
