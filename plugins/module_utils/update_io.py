@@ -230,7 +230,9 @@ def bring_back(units: Sequence[str], restart: bool, run: Run, root: Path = Path(
     actions = [
         ("restart" if name in active else "start", name) for name in units if name not in active or name in stale
     ]
-    actions += [("restart", name) for name in stale & running.replaced.keys() - {*units} if may_be_restarted(name)]
+    actions += [
+        ("restart", name) for name in sorted(stale & running.replaced.keys() - {*units}) if may_be_restarted(name)
+    ]
     failed = []
     for verb, name in actions:
         # One that can't start must not keep the others from it.
