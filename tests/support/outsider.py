@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ class Outsider:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def python(self, script: str, *arguments: str, timeout: float = 120) -> str:
+    def python(self, script: str, *arguments: str, timeout: float = 600) -> str:
         """What a Python script prints there; the test fails if it fails. Its arguments may be long."""
         done = subprocess.run(
             ["docker", "exec", "-i", self._name, "python3", "-"],
@@ -35,8 +34,10 @@ def outsider(lab: Lab) -> Iterator[Outsider]:
     """One for as long as it is needed."""
     name = f"{lab.name}-outsider"
     subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
-    image = f"renfo-lab/{os.environ.get('LAB_RELEASE', 'trixie')}:current"
-    lab.docker("run", "--detach", "--name", name, f"--network=renfo-{lab.name}", image, "sleep", "infinity")
+    image = lab.docker("inspect", "--format", "{{.Config.Image}}", lab.container("lb1")).strip()
+    lab.docker(
+        "run", "--detach", "--name", name, f"--network=renfo-{lab.name}", image, "sleep", "1800"
+    )  # it ends by itself, should nobody remove it
     try:
         yield Outsider(name)
     finally:

@@ -6,12 +6,9 @@ import concurrent.futures
 import json
 import os
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.support.lab import Lab
-from tests.support.outsider import Outsider, outsider
+from tests.support.outsider import Outsider
 
 #: What stands in every /etc/passwd.
 FOREIGN = "root:x:0"
@@ -85,12 +82,6 @@ while held and time.monotonic() < until:
             held.remove(tls)
 print(json.dumps({"opened": opened, "held": len(held)}))
 """
-
-
-@pytest.fixture(scope="module")
-def stranger(lab: Lab) -> Iterator[Outsider]:
-    with outsider(lab) as found:
-        yield found
 
 
 def serves(lab: Lab) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
 from tests.support.cluster import Cluster, wait
 from tests.support.lab import Lab
+from tests.support.outsider import Outsider
 
 TABLE = ("nft", "--stateless", "list", "table", "inet", "site_firewall")
 
@@ -55,32 +55,10 @@ while ready := select.select(list(probes), [], [], 1)[0]:
 print(json.dumps(said))
 """
 
-Ask = Callable[..., str]
 
-
-@pytest.fixture(scope="module")
-def stranger(lab: Lab) -> Iterator[Ask]:
-    """Runs a Python program on a host of the network that the inventory doesn't know."""
-    name = lab.container("stranger")
-    image = lab.docker("inspect", "--format", "{{.Config.Image}}", lab.container("lb1")).strip()
-    subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
-    # It ends by itself, should nobody remove it.
-    there = ("--detach", "--rm", "--name", name, "--network", f"renfo-{lab.name}", "--entrypoint", "sleep")
-    lab.docker("run", *there, image, "900")
-
-    def ask(program: str, *arguments: str) -> str:
-        command = ["docker", "exec", name, "python3", "-c", program, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    yield ask
-    lab.docker("rm", "--force", name)
-
-
-def scan(stranger: Ask, ports: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+def scan(stranger: Outsider, ports: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
     """Which ports the stranger gets into, by address. No *ports* of an address are all."""
-    return dict(json.loads(stranger(SCAN, json.dumps({address: list(some) for address, some in ports.items()}))))
+    return dict(json.loads(stranger.python(SCAN, json.dumps({address: list(some) for address, some in ports.items()}))))
 
 
 def listening(lab: Lab) -> set[int]:
@@ -89,7 +67,7 @@ def listening(lab: Lab) -> set[int]:
     return {int(address.rpartition(":")[2]) for address in found}
 
 
-def test_a_stranger_finds_ssh_and_the_site(lab: Lab, stranger: Ask) -> None:
+def test_a_stranger_finds_ssh_and_the_site(lab: Lab, stranger: Outsider) -> None:
     everywhere = listening(lab)
     assert {22, 80, 443, 5432, 8000, 8432, 24007} <= everywhere
     # Of each kind one host is asked for every port there is, the others for those that somebody listens on.
@@ -100,9 +78,9 @@ def test_a_stranger_finds_ssh_and_the_site(lab: Lab, stranger: Ask) -> None:
     assert found == {address: [22, 80, 443] if address in site else [22] for address in [*wanted, lab.vip]}
 
 
-def test_a_stranger_hears_nothing_by_udp(lab: Lab, stranger: Ask) -> None:
+def test_a_stranger_hears_nothing_by_udp(lab: Lab, stranger: Outsider) -> None:
     ports = "53,68,111,123,161,323,514,546,5353,8125,24007,49152"
-    assert json.loads(stranger(ASK, ",".join(lab.addresses.values()), ports)) == []
+    assert json.loads(stranger.python(ASK, ",".join(lab.addresses.values()), ports)) == []
 
 
 def test_who_belongs_there_gets_in(lab: Lab) -> None:
@@ -156,7 +134,7 @@ def test_a_members_host_alone_is_not_enough_for_postgresql(lab: Lab, another_ca:
     assert said in result.stderr
 
 
-def test_the_rules_are_there_after_a_reboot(lab: Lab, cluster: Cluster, stranger: Ask) -> None:
+def test_the_rules_are_there_after_a_reboot(lab: Lab, cluster: Cluster, stranger: Outsider) -> None:
     before = lab.run("ops1", " ".join(TABLE))
     cluster.power_off("ops1")
     cluster.power_on("ops1")
