@@ -90,13 +90,18 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A deployment. *batches* are the hosts that are switched, in order; *final* those on which it is to be final."""
+    """A deployment. *batches* are the hosts that are switched, in order; *final* those on which it is to be final.
+
+    *prepared* are those that need the release: all that take part, if anybody is switched, so that the one host on which
+    the database was prepared is among them in every run.
+    """
 
     refusals: tuple[str, ...]
     release: str
     asked: str
     over: str
     hosts: Mapping[str, Step]
+    prepared: tuple[str, ...]
     batches: tuple[tuple[str, ...], ...]
     final: tuple[str, ...]
     pause: int
@@ -132,6 +137,8 @@ def plan(seen: Mapping[str, Seen], wanted: Wanted) -> Plan:
         asked=asked,
         over=_over(there, release, wanted.named or bool(asked)),
         hosts=steps,
+        # What ran before lies on the hosts.
+        prepared=tuple(there) if batches and not refusals and not asked else (),
         batches=() if refusals else batches,
         final=() if refusals else tuple(name for name, step in steps.items() if step.action in _ACTS),
         pause=wanted.pause,

@@ -96,9 +96,9 @@ class Replica:
     status: int | None
     ms: int | None
     release: str | None
-    over: str | None
     since: str | None
     problems: tuple[str, ...] = ()
+    over: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

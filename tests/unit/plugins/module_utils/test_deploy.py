@@ -56,6 +56,12 @@ def test_one_after_the_other() -> None:
     assert json.loads(json.dumps(found.to_dict()))["hosts"]["app1"]["action"] == "switch"
 
 
+def test_the_database_is_prepared_on_the_same_host_again() -> None:
+    assert plan({"app1": on_trial(), "app2": host(), "app3": host()}, NAMED).prepared == ("app1", "app2", "app3")
+    assert plan({"app1": on_trial(), "app2": on_trial()}, NAMED).prepared == ()
+    assert plan(THREE, Wanted("previous")).prepared == ()
+
+
 def test_what_the_inventory_declares_is_in_place_of_nothing() -> None:
     assert plan(THREE, Wanted(NEW)).over == ""
 

@@ -39,7 +39,6 @@ def instance(host: str, **changes: object) -> Instance:
         "slot": "unreserved",
         "fenced": False,
         "fenced_reason": None,
-        "over": None,
         "since": None,
         "certificate": LEFT,
     }
