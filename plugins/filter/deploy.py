@@ -54,8 +54,8 @@ _value:
   description:
     - The plan, with C(refusals), C(release), C(over) (the release that the inventory declares, if it is another one),
       C(hosts) (what is to be done on each, and why), C(prepared) (those that need the release), C(batches) (those that
-      are switched, in order), C(final) (those on which the release is to be final), C(pause) (seconds between two batches)
-      and C(notes).
+      are switched, in order), C(final) (those on which the release is to be final), C(pause) (seconds between two
+      batches) and C(notes).
   type: dict
 """
 

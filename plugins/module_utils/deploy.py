@@ -92,8 +92,8 @@ class Step:
 class Plan:
     """A deployment. *batches* are the hosts that are switched, in order; *final* those on which it is to be final.
 
-    *prepared* are those that need the release: all that take part, if anybody is switched, so that the one host on which
-    the database was prepared is among them in every run.
+    *prepared* are those that need the release: all that take part, if anybody is switched, so that the one host on
+    which the database was prepared is among them in every run.
     """
 
     refusals: tuple[str, ...]
