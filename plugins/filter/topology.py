@@ -26,8 +26,10 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
     archive_names,
     release_id,
     release_problems,
+    version_problem,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.rotation import InForce
+from ansible_collections.renfo.redundancy.plugins.module_utils.release_state import PREVIOUS
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     GROUPS,
     HOST_OPTIONS,
@@ -67,6 +69,10 @@ options:
     type: list
     elements: str
     default: []
+  previous:
+    description: Whether C(app_replicas_version) may be V(previous). Then no archive is looked at.
+    type: bool
+    default: false
 """
 
 EXAMPLES = """
@@ -84,7 +90,12 @@ _value:
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
-def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[str] | None = None) -> dict[str, Any]:
+def read(
+    groups: Mapping[str, Any],
+    hostvars: Mapping[str, Any],
+    provided: list[str] | None = None,
+    previous: bool = False,
+) -> dict[str, Any]:
     """The declared site as plain data, with the problems of variables, archive and certificates added."""
     specs = {role: _spec(role) for role in {role for roles in ROLES_OF_GROUP.values() for role in roles}}
     known = {name for spec in specs.values() for name in spec} | SITE_OPTIONS.keys() | HOST_OPTIONS.keys()
@@ -107,7 +118,7 @@ def read(groups: Mapping[str, Any], hostvars: Mapping[str, Any], provided: list[
         return _with(site, [*problems, *_further(site.problems, problems, known)], {}, {})
     site = topology(groups, variables)
     secrets = Path(str(site.settings["site_secrets_directory"] or _beside_inventory(groups, hostvars)))
-    release, release_found = _release(site, variables)
+    release, release_found = _release(site, variables, previous)
     in_force, rotation_found = _rotation(site, secrets)
     tls, tls_found = _tls(site, variables, secrets, in_force)
     result = _with(site, [*site.problems, *release_found, *rotation_found, *tls_found], release, tls)
@@ -219,7 +230,18 @@ def _beside_inventory(groups: Mapping[str, Any], hostvars: Mapping[str, Any]) ->
     return Path(str(hostvars[groups["all"][0]]["inventory_dir"])) / ".secrets"
 
 
-def _release(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+def _release(
+    site: Topology, variables: Mapping[str, Mapping[str, Any]], previous: bool
+) -> tuple[dict[str, Any], list[str]]:
+    version = site.settings["app_replicas_version"] or ""
+    if version == PREVIOUS and previous:
+        return {"id": "", "archive": "", "version": PREVIOUS}, []
+    if version == PREVIOUS:
+        return {}, [
+            "app_replicas_version is 'previous', which only deploy.yml knows, and only with -e. Name a version."
+        ]
+    if version and (problem := version_problem(version)):
+        return {}, [problem]
     hosts = list(dict.fromkeys(replica.host for replica in site.replicas))
     if not hosts:
         return {}, []
@@ -247,7 +269,11 @@ def _release(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> tupl
                 *found,
                 f"app_replicas_requirements is {str(parts[1])!r}: there is no such file on this controller.",
             ]
-    return {"id": release_id(*parts), "archive": str(archive)}, found
+    return {
+        "id": release_id(*parts, version=str(version)),
+        "archive": str(archive),
+        "version": str(version),
+    }, found
 
 
 def _rotation(site: Topology, secrets: Path) -> tuple[InForce, list[str]]:

@@ -1,28 +1,54 @@
 # Copyright: (c) 2026, The renfo.redundancy authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a release archive of the application must hold. Pure but for reading the archive's index."""
+"""What a release is called, and what its archive must hold. Pure but for reading the archive."""
 
 from __future__ import annotations
 
 import hashlib
 import lzma
 import posixpath
+import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+#: A name for a folder, and one that no shell, unit file or environment file reads as anything else.
+VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
+_VERSIONED = re.compile(rf"({VERSION.pattern})-[0-9a-f]{{12}}")
 
-def release_id(*parts: Path) -> str:
-    """The name of a release: the first 12 hex digits of the SHA-256 of all that it is made of."""
+
+def version_problem(version: object) -> str:
+    """Why *version* can't name a release; empty if it can."""
+    if isinstance(version, float):
+        return f"app_replicas_version is the number {version}: a zero at its end would be lost. Put it in quotes."
+    if not VERSION.fullmatch(str(version)):
+        return (
+            f"app_replicas_version is {str(version)!r}, expected up to 64 letters, digits and any of . _ + -, "
+            "the first one a letter or a digit."
+        )
+    return ""
+
+
+def version_of(release: str) -> str:
+    """The version in the id of a release; empty if it has none."""
+    found = _VERSIONED.fullmatch(release)
+    return found[1] if found else ""
+
+
+def release_id(*parts: Path, version: str = "") -> str:
+    """The id of a release: the first 12 hex digits of the SHA-256 of all that it is made of, after its *version*.
+
+    So the same version with another content is another release.
+    """
     digest = hashlib.sha256()
     for part in parts:
         with part.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
-    return digest.hexdigest()[:12]
+    return "-".join(filter(None, (version, digest.hexdigest()[:12])))
 
 
 def archive_names(archive: Path) -> tuple[str, ...]:

@@ -23,12 +23,19 @@ def left_out(
     return {host: why for host, why in found.items() if host in hosts}
 
 
-def site_summary(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str]) -> str:
-    """Lines for the operator. *site* and *plan* are plain data; *without* is what ``left_out`` found."""
-    return "\n".join(_lines(site, plan, without))
+def site_summary(
+    site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str], notes: Sequence[str] = ()
+) -> str:
+    """Lines for the operator. *site* and *plan* are plain data; *without* is what ``left_out`` found.
+
+    *notes* are what else there is to tell.
+    """
+    return "\n".join(_lines(site, plan, without, notes))
 
 
-def _lines(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str]) -> Iterator[str]:
+def _lines(
+    site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str], notes: Sequence[str]
+) -> Iterator[str]:
     settings = site["settings"]
     if plan["primary"]:
         yield f"PostgreSQL primary: {plan['primary']}"
@@ -36,7 +43,7 @@ def _lines(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[st
     # What holds for several is said once.
     for why in dict.fromkeys(without.values()):
         yield f"! {', '.join(host for host, its in without.items() if its == why)}: {why}"
-    for note in plan["notes"]:
+    for note in (*plan["notes"], *notes):
         yield f"* {note}"
     if rotated := ",".join(site["rotation"]["parts"]):
         stage = site["rotation"]["stage"]

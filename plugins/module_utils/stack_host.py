@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 from xml.etree import ElementTree
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import parse_bricks
+from ansible_collections.renfo.redundancy.plugins.module_utils.release_io import observe as observe_releases
 
 K = TypeVar("K", bound=Hashable)
 
@@ -140,6 +141,7 @@ def observe(asked: Mapping[str, Any], run: Run = run) -> dict[str, Any]:
         "units": found["units", ""],
         "addresses": found["addresses", ""],
         "gluster": found.get(("gluster", "")),
+        "releases": observe_releases(Path(asked["release_home"])) if asked["release_home"] else None,
     }
 
 

@@ -84,7 +84,10 @@ class LoadBalancer:
 
 @dataclasses.dataclass(frozen=True)
 class Replica:
-    """One copy of the application. ``ms`` is how long its readiness took to answer, in milliseconds."""
+    """One copy of the application. ``ms`` is how long its readiness took to answer, in milliseconds.
+
+    ``over`` is the release that the inventory declared when ``deploy.yml`` brought another one in its place.
+    """
 
     name: str
     host: str
@@ -95,6 +98,7 @@ class Replica:
     release: str | None
     since: str | None
     problems: tuple[str, ...] = ()
+    over: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +228,7 @@ def questions(topology: Data, host: str, names: Names, pg_version: int | None) -
         "units": [
             *(["nginx.service", "nginx-media.service"] if balances else []),
             *(["keepalived.service"] if vip else []),
-            *(_app_unit(names, replica["index"]) for replica in replicas),
+            *(app_unit(names, replica["index"]) for replica in replicas),
             *(["glusterd.service"] if serves else []),
             *(["shared-storage-keeper.service"] if stores else []),
             *([f"postgresql@{pg_version}-main.service"] if keeps else []),
@@ -240,6 +244,7 @@ def questions(topology: Data, host: str, names: Names, pg_version: int | None) -
         ],
         "mounts": [settings["site_media_directory"]] if stores else [],
         "gluster_volume": names.volume if serves else "",
+        "release_home": f"/srv/{names.app}" if replicas else "",
     }
 
 
@@ -275,6 +280,7 @@ def stack_status(
         *stack.cluster_problems(),
         *_vip_problems(settings["site_vip"], balancers),
         *(problem for row in rows for problem in row.problems),
+        *_mixed_releases(replicas),
     )
     first = topology["load_balancers"][0]["address"] if topology["load_balancers"] else settings["site_name"]
     return Status(
@@ -375,7 +381,7 @@ class _Stack:
     def replica(self, declared: Data) -> Replica:
         name, host = declared["name"], declared["host"]
         answer = self._answers(host, "ready").get(name) or {}
-        unit_name = _app_unit(self._name(host), declared["index"])
+        unit_name = app_unit(self._name(host), declared["index"])
         unit = self._unit(host, unit_name)
         # A unit that is down while something else answers on its port is not this replica.
         ready = bool(answer.get("ok")) and bool(unit["running"])
@@ -398,7 +404,8 @@ class _Stack:
             ready=ready,
             status=answer.get("status"),
             ms=answer.get("ms"),
-            release=_release(unit.get("running_in")),
+            release=release_in(unit.get("running_in")),
+            over=self._answers(host, "releases").get("over") or None,
             since=unit.get("since"),
             problems=tuple(problems),
         )
@@ -785,9 +792,23 @@ def _release_notes(replicas: Sequence[Replica], topology: Data) -> Iterator[str]
     other = [item for item in replicas if wanted and item.release not in (None, wanted)]
     for release in dict.fromkeys(item.release for item in other):
         running = [item.name for item in other if item.release == release]
+        runs = f"{_and(running)} {'runs' if len(running) == 1 else 'run'} release {release}"
+        if all(item.over == wanted for item in other if item.release == release):
+            yield f"{runs}, which deploy.yml brought, the inventory declares {wanted}: write into it what is to run"
+        else:
+            yield f"{runs}, the archive on this controller is {wanted}: site.yml rolls it out"
+
+
+def _mixed_releases(replicas: Sequence[Replica]) -> Iterator[str]:
+    runs: dict[str, list[str]] = {}
+    for item in replicas:
+        if item.ready and item.release:
+            runs.setdefault(item.release, []).append(item.name)
+    if len(runs) > 1:
+        who = "; ".join(f"{_and(names)} {release}" for release, names in runs.items())
         yield (
-            f"{_and(running)} {'runs' if len(running) == 1 else 'run'} release {release}, the archive on this "
-            f"controller is {wanted}: site.yml rolls it out"
+            f"the replicas run different releases ({who}): run again what was interrupted, site.yml or deploy.yml; or "
+            "deploy.yml -e app_replicas_version=previous"
         )
 
 
@@ -806,7 +827,8 @@ def _hosts(items: Iterable[Data]) -> Collection[str]:
     return [item["name"] for item in items]
 
 
-def _app_unit(names: Names, index: int) -> str:
+def app_unit(names: Names, index: int) -> str:
+    """The unit of one copy of the application."""
     return f"{names.app}@{index}.service"
 
 
@@ -814,7 +836,7 @@ def _netloc(replica: Data) -> str:
     return f"{bracketed(replica['address'])}:{replica['port']}"
 
 
-def _release(directory: str | None) -> str | None:
+def release_in(directory: str | None) -> str | None:
     """The release in ``/srv/app/releases/<release>``."""
     before, _folder, release = (directory or "").partition("/releases/")
     return release.partition("/")[0] or None if before else None

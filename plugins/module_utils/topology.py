@@ -82,6 +82,22 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
             "for an inventory."
         ),
     },
+    "app_replicas_version": {
+        "type": "str",
+        "default": "",
+        "description": (
+            "Version of the application. app_replicas_archive may be named by it, and the release is. "
+            "deploy.yml -e app_replicas_version=previous goes back to the release that ran before. Default: releases "
+            "have no version, and are named after their content."
+        ),
+    },
+    "app_replicas_batch": {
+        "type": "str",
+        "default": "1",
+        "description": (
+            "How many hosts deploy.yml gives a release to at the same time: a number, or a percentage of the hosts."
+        ),
+    },
     "pg_replication_password": {
         "type": "str",
         "no_log": True,

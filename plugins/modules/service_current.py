@@ -63,6 +63,19 @@ options:
     description: How long a unit may take to get ready, in seconds.
     type: float
     default: 60
+  gate:
+    description:
+      - Name of an nftables table, with C(%i) for the instance. From before a unit is started or restarted until it is
+        ready, the port of its URL in O(ready_urls) refuses connections, but for those that root on this host makes to
+        find out. So a unit that never gets ready is asked by nobody.
+      - The gate opens by itself after O(gate_seconds), should whoever closed it be interrupted.
+      - Empty means none.
+    type: str
+    default: ""
+  gate_seconds:
+    description: How long a gate stays closed at most, in seconds. It must be enough to stop, start and get ready.
+    type: int
+    default: 300
   only_instances_of:
     description: A template (C(app@)); active instances of it that O(units) doesn't name are stopped and disabled.
     type: str
@@ -113,6 +126,7 @@ import json
 import os
 import time
 import urllib.error
+import urllib.parse
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -266,6 +280,44 @@ def wait_ready(systemd, unit, url, timeout):
     )
 
 
+def gate_rules(table, port, seconds):
+    """A table of nftables that refuses new connections to *port*, and forgets to after *seconds*.
+
+    A reset makes a load balancer go to the next replica. Root asks whether the unit is ready; a load balancer on the
+    same host isn't root.
+    """
+    refuse = "tcp dport @closed tcp flags & (syn|ack) == syn {who} reject with tcp reset;"
+    return (
+        # To delete it where there is none would fail.
+        f"add table inet {table}; delete table inet {table}; table inet {table} {{ "
+        f"set closed {{ type inet_service; flags timeout; elements = {{ {port} timeout {seconds}s }}; }}; "
+        "chain outside { type filter hook input priority -5; policy accept; "
+        f'iifname != "lo" {refuse.format(who="")} }}; '
+        "chain inside { type filter hook output priority -5; policy accept; "
+        f'oifname "lo" {refuse.format(who="meta skuid != 0")} }}; }}'
+    )
+
+
+class Gate:
+    """Keeps everybody away from the port of a unit until it is ready."""
+
+    def __init__(self, systemd, unit, url, params):
+        self._systemd = systemd
+        self._table = params["gate"].replace("%i", unit.partition("@")[2].rpartition(".")[0]) if url else ""
+        self._port = urllib.parse.urlsplit(url or "").port
+        self._seconds = params["gate_seconds"]
+
+    def close(self):
+        """Close it, or keep it closed for longer."""
+        if self._table:
+            self._systemd.run("nft", gate_rules(self._table, self._port, self._seconds))
+
+    def open(self):
+        """Open it, whoever closed it."""
+        if self._table:
+            self._systemd.run("nft", f"add table inet {self._table}; delete table inet {self._table}")
+
+
 def settle(module, systemd):
     """Plan for every unit, and unless in check mode act. Returns the actions."""
     params = module.params
@@ -287,6 +339,9 @@ def settle(module, systemd):
     if any(systemd.show(unit).get("NeedDaemonReload") == "yes" for unit in (*units, *surplus)) or actions:
         systemd.run("systemctl", "daemon-reload")
     for unit, url in zip(units, urls, strict=True):
+        gate = Gate(systemd, unit, url, params)
+        if {Step.START, Step.RESTART} & set(planned[unit]):
+            gate.close()
         for step in planned[unit]:
             try:
                 if step is Step.START:
@@ -303,6 +358,7 @@ def settle(module, systemd):
             write_stamp(systemd, unit, units[unit].digest)
         if url:
             wait_ready(systemd, unit, url, params["ready_timeout"])
+        gate.open()
     for unit in surplus:
         systemd.run("systemctl", "disable", "--now", unit)
         if systemd.show(unit).get("ActiveState") == "failed":
@@ -323,6 +379,8 @@ def main():
             "enabled": {"type": "bool", "default": True},
             "ready_urls": {"type": "list", "elements": "str", "default": []},
             "ready_timeout": {"type": "float", "default": 60},
+            "gate": {"type": "str", "default": ""},
+            "gate_seconds": {"type": "int", "default": 300},
             "only_instances_of": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

@@ -56,6 +56,10 @@ options:
     description: Name of a GlusterFS volume that this host serves.
     type: str
     default: ""
+  release_home:
+    description: Folder of the application, whose releases are in C(releases) below it.
+    type: path
+    default: ""
   timeout:
     description: Seconds that one of O(ready), and the file system of one of O(mounts), may take to answer.
     type: float
@@ -154,6 +158,20 @@ host:
         bricks:
           - {name: "192.0.2.21:/srv/gluster/media/brick", online: true, to_heal: 0}
         error: ""
+    releases:
+      description:
+        - The releases in O(release_home), the newest first, and which of them is the current one; null if it was not
+          asked.
+        - C(previous) ran before. C(over) was declared in the inventory when C(deploy.yml) brought the current one.
+          C(trial) is a change that is not final.
+      type: dict
+      sample:
+        current: 1.4.0-3f2c1a9b77d0
+        previous: 1.3.0-9a77d03f2c1b
+        over: ""
+        trial: null
+        releases: [1.4.0-3f2c1a9b77d0, 1.3.0-9a77d03f2c1b]
+        error: ""
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -177,6 +195,7 @@ def main():
             "certificates": {"type": "list", "elements": "path", "default": []},
             "mounts": {"type": "list", "elements": "path", "default": []},
             "gluster_volume": {"type": "str", "default": ""},
+            "release_home": {"type": "path", "default": ""},
             "timeout": {"type": "float", "default": 3},
             "gluster_timeout": {"type": "float", "default": 15},
         },

@@ -1,5 +1,6 @@
 #!/bin/sh
-# drain close NAME ADDRESS:PORT: refuse new connections, and wait until those that are there were answered.
+# drain close NAME ADDRESS:PORT SECONDS: refuse new connections, and wait for so long until those that are there were
+# answered.
 # drain open NAME: refuse no more.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,7 +13,7 @@ case $1 in
     nft "table inet $2 { chain drain { type filter hook input priority -5; policy accept; tcp dport $port tcp flags & (syn|ack) == syn reject with tcp reset; }; }"
     # Who has not been read by now is a request that takes long: the application ends those when it is told to stop.
     waited=0
-    while [ $waited -lt 50 ] && [ -n "$(ss -Htn state established state syn-recv "sport = :$port")" ]; do
+    while [ $waited -lt $((${4:-5} * 10)) ] && [ -n "$(ss -Htn state established state syn-recv "sport = :$port")" ]; do
       sleep 0.1
       waited=$((waited + 1))
     done

@@ -69,12 +69,12 @@ class Site:
                 archive.addfile(tarfile.TarInfo(name), io.BytesIO())
         return path
 
-    def read(self) -> dict[str, Any]:
+    def read(self, **given: Any) -> dict[str, Any]:
         hostvars = {
             host: Templates(ansible_host=f"10.0.0.{octet}", **{**self.everywhere, **self.hosts.get(host, {})})
             for host, octet in OCTETS.items()
         }
-        result: dict[str, Any] = FILTERS["topology"](self.groups, hostvars, provided=PROVIDED)
+        result: dict[str, Any] = FILTERS["topology"](self.groups, hostvars, provided=PROVIDED, **given)
         # It is kept as a fact: plain data or nothing.
         assert json.loads(json.dumps(result)) == result
         return result
@@ -131,6 +131,23 @@ def test_rules_of_ones_own_that_cannot_be(site: Site, variables: dict[str, Any],
     found = site.read()
     assert sentence in " ".join(found["problems"])
     assert "firewall" not in found
+
+
+def test_a_version_is_in_the_name_of_the_release(site: Site) -> None:
+    unnamed = site.read()["release"]["id"]
+    site.everywhere |= {"app_replicas_version": "1.4.0"}
+    found = site.read()
+    assert found["problems"] == []
+    assert (found["release"]["id"], found["release"]["version"]) == (f"1.4.0-{unnamed}", "1.4.0")
+
+
+def test_the_release_before_needs_no_archive(site: Site) -> None:
+    site.everywhere |= {"app_replicas_version": "previous", "app_replicas_archive": "/nowhere/shop-previous.tar.gz"}
+    found = site.read(previous=True)
+    assert (found["problems"], found["release"]["version"]) == ([], "previous")
+    assert site.problems() == [
+        "app_replicas_version is 'previous', which only deploy.yml knows, and only with -e. Name a version."
+    ]
 
 
 def test_secrets_are_not_in_the_result(site: Site) -> None:
@@ -221,6 +238,18 @@ def test_secrets_are_not_in_the_result(site: Site) -> None:
             {},
             "pg_synchronous is not set, and a cluster of two members must choose: any_1 (",
             id="two members that did not choose",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_version": 1.1},
+            "app_replicas_version is the number 1.1: a zero at its end would be lost. Put it in quotes.",
+            id="a version that is a number",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_version": "../1"},
+            "app_replicas_version is '../1', expected up to 64 letters",
+            id="no version",
         ),
         pytest.param(
             {},

@@ -15,6 +15,8 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
     archive_names,
     release_id,
     release_problems,
+    version_of,
+    version_problem,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,22 @@ def test_a_release_is_named_after_its_content(tmp_path: Path) -> None:
     wheels = tmp_path / "requirements.txt"
     wheels.write_bytes(b"flask")
     assert release_id(path, wheels) != release_id(path)
+    assert release_id(path, version="1.4.0") == f"1.4.0-{release_id(path)}"
+    assert [version_of(release_id(path, version=version)) for version in ("1.4.0", "2-rc1", "")] == [
+        "1.4.0",
+        "2-rc1",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("version", ["1", "1.4.0", "2026-11-27_3", "v1+build.7"])
+def test_a_version(version: str) -> None:
+    assert version_problem(version) == ""
+
+
+@pytest.mark.parametrize("version", ["", ".1", "-1", "1/2", "..", "1 2", "é", "1%i", "1\n", "x" * 65, 1.1])
+def test_no_version(version: object) -> None:
+    assert version_problem(version).startswith("app_replicas_version is ")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,10 @@ def test_all_is_well() -> None:
     ]
 
 
+def test_what_else_there_is_to_tell() -> None:
+    assert "* the application stays" in site_summary(SITE, PLAN, {}, ["the application stays"]).splitlines()
+
+
 def test_one_load_balancer_has_the_address() -> None:
     site = {**SITE, "settings": {"site_vip": "", "site_name": "shop.example"}}
     assert "Site: https://10.0.0.11/ (shop.example)" in site_summary(site, PLAN, {})

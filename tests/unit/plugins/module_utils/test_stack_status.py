@@ -582,14 +582,38 @@ def test_no_primary_and_nothing_to_start_repeats_what_the_plan_says() -> None:
     assert any("no live primary" in said and "failover.yml" in said for said in world.status().degraded)
 
 
-def test_another_release_is_a_note() -> None:
+def run_everywhere(world: World, release: str, over: str = "") -> None:
+    for name in ("app1", "app2", "app3"):
+        world.hosts[name]["units"]["app@1.service"]["running_in"] = f"/srv/app/releases/{release}"
+        world.hosts[name]["releases"] = {"over": over}
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ("", "the archive on this controller is r1: site.yml rolls it out"),
+        ("r0", "the archive on this controller is r1: site.yml rolls it out"),
+        ("r1", "which deploy.yml brought, the inventory declares r1: write into it what is to run"),
+    ],
+)
+def test_another_release_is_a_note(over: str, said: str) -> None:
     world = World()
-    world.hosts["app3"]["units"]["app@1.service"]["running_in"] = "/srv/app/releases/r0"
+    run_everywhere(world, "r2", over)
 
     status = world.status()
 
     assert status.healthy
-    assert status.notes == ("app3-1 runs release r0, the archive on this controller is r1: site.yml rolls it out",)
+    assert [note.partition("run release r2, ")[2] for note in status.notes] == [said]
+
+
+def test_different_releases_are_to_be_seen_to() -> None:
+    world = World()
+    world.hosts["app3"]["units"]["app@1.service"]["running_in"] = "/srv/app/releases/r0"
+
+    assert world.status().degraded == (
+        "the replicas run different releases (app1-1 and app2-1 r1; app3-1 r0): run again what was interrupted, site.yml "
+        "or deploy.yml; or deploy.yml -e app_replicas_version=previous",
+    )
 
 
 def test_a_full_store_is_a_note() -> None:
@@ -627,6 +651,7 @@ def test_a_load_balancer_is_asked_what_it_has() -> None:
         "certificates": [SITE],
         "mounts": [MEDIA],
         "gluster_volume": "",
+        "release_home": "",
     }
 
 
@@ -648,6 +673,7 @@ def test_a_host_of_the_application_is_asked_by_its_own_names() -> None:
         {"name": "app1-2", "url": "http://192.0.2.13:8001/up"},
     ]
     assert asked["gluster_volume"] == "films"
+    assert asked["release_home"] == "/srv/blog"
 
 
 def test_a_store_of_their_own_has_no_bricks() -> None:

@@ -54,6 +54,8 @@ class Host:
             "enabled": True,
             "ready_urls": [],
             "ready_timeout": 5,
+            "gate": "",
+            "gate_seconds": 300,
             "only_instances_of": "",
             **params,
         }
@@ -369,3 +371,31 @@ def test_the_release_before_replaces_one_that_never_got_ready(run: Run, applicat
     Application.ready_after = 0
     good = Host(units, units=["app@1.service"], context="good", ready_urls=[application])
     assert run(good)["actions"] == ["restart app@1.service"]
+
+
+def test_nobody_asks_a_unit_before_it_is_ready(run: Run, application: str) -> None:
+    given = {"units": ["app@1.service"], "ready_urls": [application], "gate": "app_%i_gate", "gate_seconds": 90}
+    host = Host({}, **given)
+    run(host)
+    closed, *rest, opened = [line for line in host.commands if line.startswith(("nft", "systemctl restart"))]
+    port = application.rpartition(":")[2].partition("/")[0]
+    assert (
+        f"table inet app_1_gate {{ set closed {{ type inet_service; flags timeout; elements = {{ {port} timeout 90s"
+        in closed
+    )
+    assert rest == ["systemctl restart app@1.service"]
+    assert opened == "nft add table inet app_1_gate; delete table inet app_1_gate"
+    # Who was interrupted may have left it closed.
+    run(host)
+    assert host.commands == [opened]
+
+
+def test_a_unit_that_never_gets_ready_stays_behind_its_gate(run: Run, application: str) -> None:
+    Application.ready_after = 1000
+    given = {"ready_urls": [application], "ready_timeout": 0.3, "gate": "app_%i_gate"}
+    host = Host({"app@1.service": Unit()}, units=["app@1.service"], **given)
+    assert run(host)["failed"]
+    assert [line for line in host.commands if line.startswith("nft add")][-1].startswith(
+        "nft add table inet app_1_gate; delete"
+    )
+    assert "set closed" in [line for line in host.commands if line.startswith("nft")][-1]

@@ -56,6 +56,7 @@ def test_nothing_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
         "certificates": {},
         "mounts": {},
         "gluster": None,
+        "releases": None,
     }
 
 
