@@ -90,6 +90,7 @@ def plan(topology: Data, hostvars: Data, drain: str = "", without: str = "") -> 
         drain=_names(drain),
         without=_names(without),
         pause=pause(topology, hostvars),
+        rotation=topology.get("rotation", {}).get("stage", ""),
     )
     return deploy.plan(seen(topology, hostvars), wanted).to_dict()
 

@@ -28,8 +28,8 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
     release_problems,
     version_problem,
 )
-from ansible_collections.renfo.redundancy.plugins.module_utils.rotation import InForce
 from ansible_collections.renfo.redundancy.plugins.module_utils.release_state import PREVIOUS
+from ansible_collections.renfo.redundancy.plugins.module_utils.rotation import InForce
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
     GROUPS,
     HOST_OPTIONS,

@@ -68,6 +68,7 @@ class Wanted:
     *release* is an id, or ``previous``; *named* tells that it was named for this run, so that the inventory may say
     something else. *batch* is as for ``serial``. *drain* names hosts that may be drained although nobody else is ready,
     *without* those that are left out. *pause* is what load balancers need to try a replica again, in seconds.
+    *rotation* is the stage of a rotation of secrets that is under way.
     """
 
     release: str
@@ -76,6 +77,7 @@ class Wanted:
     drain: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
     pause: int = 0
+    rotation: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +185,12 @@ def previous(seen: Mapping[str, Seen]) -> tuple[str, str]:
 
 
 def _unreached(seen: Mapping[str, Seen], wanted: Wanted) -> Iterator[str]:
+    if wanted.rotation:
+        # A copy that starts with the new password too early can't log in.
+        yield (
+            f"A rotation of secrets is under way, in its stage {wanted.rotation}. Finish it first: run rotate.yml "
+            "again."
+        )
     for option, names in (("deploy_without", wanted.without), ("deploy_drain", wanted.drain)):
         for name in sorted(names - set(seen)):
             yield f"{option} names {name}, expected of: {', '.join(seen)}."

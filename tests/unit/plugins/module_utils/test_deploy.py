@@ -401,3 +401,9 @@ def test_somebody_always_serves(seen: dict[str, Seen], batch: str) -> None:
         # Who was mended in an earlier batch serves by then, or the run ended there.
         assert not serving or serving - set(names) or not serving & set(names)
         serving |= set(names)
+
+
+def test_not_in_the_middle_of_a_rotation() -> None:
+    found = plan(THREE, Wanted(NEW, rotation="prepare"))
+    assert "run rotate.yml again" in found.refusals[0]
+    assert (found.batches, found.final, found.prepared) == ((), (), ())

@@ -50,6 +50,7 @@ class Host:
             "files": [],
             "context": "",
             "on_change": "restart",
+            "restart_files": [],
             "validate": [],
             "enabled": True,
             "ready_urls": [],
@@ -166,6 +167,18 @@ def test_check_then_apply_then_again(run: Run, stamps: Path, config: Path) -> No
     again = run(host)
     assert again == {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
     assert host.commands == []
+
+
+def test_a_unit_that_changed_is_restarted_and_not_reloaded(run: Run, config: Path, tmp_path: Path) -> None:
+    unit = tmp_path / "nginx.service"
+    unit.write_text("[Service]\n")
+    os.utime(unit, (1, 1))
+    host = nginx(config, restart_files=[str(unit)])
+    assert run(host)["actions"] == []
+    os.utime(unit, None)
+    host.units["nginx.service"].started -= 60
+    assert run(host)["actions"] == ["restart nginx.service"]
+    assert run(host)["actions"] == []
 
 
 @pytest.mark.parametrize(
