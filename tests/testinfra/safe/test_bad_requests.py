@@ -92,10 +92,11 @@ def serves(lab: Lab) -> None:
 
 def test_requests_that_are_none(lab: Lab, stranger: Outsider) -> None:
     body = "Host: x\r\nConnection: close\r\n"
+    # What is too long fits one record of TLS: who is hung up on with more on the way may not hear the answer.
     requests = {
         "GET / HTTP/1.1\r\n\r\n": "400",  # no host
-        f"GET /{'a' * 70000} HTTP/1.1\r\n{body}\r\n": "414",
-        f"GET / HTTP/1.1\r\n{body}X-Long: {'a' * 70000}\r\n\r\n": "400",
+        f"GET /{'a' * 12000} HTTP/1.1\r\n{body}\r\n": "414",
+        f"GET / HTTP/1.1\r\n{body}X-Long: {'a' * 12000}\r\n\r\n": "400",
         f"POST /videos HTTP/1.1\r\n{body}Content-Length: 99000000000\r\n\r\n": "413",
         f"POST /sessions HTTP/1.1\r\n{body}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": "400",
         f"POST /sessions HTTP/1.1\r\n{body}Content-Length: -5\r\n\r\n": "400",
