@@ -28,10 +28,13 @@ ROLES_OF_GROUP: dict[str, tuple[str, ...]] = {
     "pg_primary": ("pg_backup", "pg_instance", "pg_primary", "pg_replica"),
     "pg_replica": ("pg_backup", "pg_instance", "pg_primary", "pg_replica"),
     "backup": ("backup_verify", "media_backup", "pg_backup", "shared_storage"),
+    "monitoring": ("monitoring",),
 }
 
 #: A variable with one of these prefixes is ours; an unknown one is a typing mistake.
-OUR_PREFIXES = re.compile(r"^(site|pg|nginx_lb|app_replicas|shared_storage|media_backup|backup_verify|internal_ca)_")
+OUR_PREFIXES = re.compile(
+    r"^(site|pg|nginx_lb|app_replicas|shared_storage|media_backup|backup_verify|internal_ca|monitoring)_"
+)
 
 #: Keys of an argument spec that the validator takes. `required` and `default` are left out: the
 #: playbook provides some of the required ones, and a default needs no check here.

@@ -23,16 +23,25 @@ def left_out(
     return {host: why for host, why in found.items() if host in hosts}
 
 
-def site_summary(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str]) -> str:
-    """Lines for the operator. *site* and *plan* are plain data; *without* is what ``left_out`` found."""
-    return "\n".join(_lines(site, plan, without))
+def site_summary(
+    site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str], monitoring: Sequence[str] = ()
+) -> str:
+    """Lines for the operator.
+
+    *site* and *plan* are plain data; *without* is what ``left_out`` found; *monitoring* says where Prometheus is.
+    """
+    return "\n".join(_lines(site, plan, without, monitoring))
 
 
-def _lines(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str]) -> Iterator[str]:
+def _lines(
+    site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str], monitoring: Sequence[str]
+) -> Iterator[str]:
     settings = site["settings"]
     if plan["primary"]:
         yield f"PostgreSQL primary: {plan['primary']}"
     yield f"Site: https://{settings['site_vip'] or site['load_balancers'][0]['address']}/ ({settings['site_name']})"
+    for url in monitoring:
+        yield f"Monitoring: {url}consoles/index.html"
     # What holds for several is said once.
     for why in dict.fromkeys(without.values()):
         yield f"! {', '.join(host for host, its in without.items() if its == why)}: {why}"

@@ -98,6 +98,11 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
             "Default: generated into the secrets folder."
         ),
     },
+    "monitoring_password": {
+        "type": "str",
+        "no_log": True,
+        "description": "Password of monitoring_user. Default: generated into the secrets folder.",
+    },
     "pg_port": {
         "type": "int",
         "default": 5432,
@@ -600,6 +605,10 @@ def _port_problems(
     if members_of["backup"]:
         for host in dict.fromkeys((*members_of["backup"], *members_of["pg_primary"], *members_of["pg_replica"])):
             take(host, hostvars[host].get("pg_backup_port", 8432), "pgBackRest (pg_backup_port)")
+    for host in members_of["monitoring"]:
+        take(host, hostvars[host].get("monitoring_port", 9090), "Prometheus (monitoring_port)")
+        take(host, 9093, "Alertmanager")
+        take(host, 9115, "the blackbox exporter")
     for (host, port), users in taken.items():
         if len(users) > 1:
             yield f"{host}: port {port} is used by {' and by '.join(users)}. Give one of them another port."
