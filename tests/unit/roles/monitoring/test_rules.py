@@ -196,11 +196,6 @@ CASES: dict[str, Case] = {
     "VerifiedRestoreTooOld": Case(
         set_to(SITE, BACKUP.format("verification"), -37 * 3600), {"VerifiedRestoreTooOld": 1}
     ),
-    "VerifiedRestoreMissing": Case(
-        dict.fromkeys(matching(SITE, BACKUP.format("database") + '|what="hosts"'), "1+240x600"),
-        {"VerifiedRestoreMissing": 1},
-        step=240,
-    ),
     "VerifiedRestoreFailed": Case(set_to(SITE, OK.format("verification"), 0), {"VerifiedRestoreFailed": 1}),
 }  # fmt: skip
 
