@@ -10,14 +10,16 @@ FAILURES=.cache/lab/failures.txt
 . lab/stages.sh
 
 unit() {
-  # The application's and the modules' tests run against real servers and real snapshots.
-  if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! command -v restic >/dev/null; then
+  # The application's and the modules' tests run against real servers and real snapshots, alerts are judged by promtool.
+  if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! command -v restic >/dev/null ||
+    ! command -v promtool >/dev/null; then
     if [ "$(id -u)" -ne 0 ]; then
-      echo "The unit tests need the programs of PostgreSQL and restic. Run: sudo apt-get install postgresql restic" >&2
+      echo "The unit tests need the programs of PostgreSQL, restic and Prometheus." >&2
+      echo "Run: sudo apt-get install postgresql restic prometheus" >&2
       return 1
     fi
     apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql restic
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql restic prometheus
   fi
   .venv/bin/python -m pytest -q -n 4 tests/unit
 }

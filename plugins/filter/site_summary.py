@@ -16,7 +16,7 @@ description:
   - Where the site is, which hosts were left out and why, and what the operator should do next.
   - The filter C(left_out) finds these hosts. It takes the topology, C(hostvars), the cluster plan, and the names of the
     hosts that the run was meant for, so that C(--limit) makes no host one that is missing.
-positional: _input, plan, without, notes
+positional: _input, plan, without, notes, monitoring
 options:
   _input:
     description: The topology.
@@ -32,6 +32,8 @@ options:
     required: true
   notes:
     description: What else there is to tell.
+  monitoring:
+    description: Where people reach Prometheus.
     type: list
     elements: str
     default: []

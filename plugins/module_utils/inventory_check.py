@@ -27,13 +27,13 @@ ROLES_OF_GROUP: dict[str, tuple[str, ...]] = {
     "shared_storage": ("firewall", "shared_storage"),
     "pg_primary": ("firewall", "pg_backup", "pg_instance", "pg_primary", "pg_replica"),
     "pg_replica": ("firewall", "pg_backup", "pg_instance", "pg_primary", "pg_replica"),
-    "monitoring": ("firewall",),
+    "monitoring": ("firewall", "monitoring"),
     "backup": ("firewall", "backup_verify", "media_backup", "pg_backup", "shared_storage"),
 }
 
 #: A variable with one of these prefixes is ours; an unknown one is a typing mistake.
 OUR_PREFIXES = re.compile(
-    r"^(site|pg|nginx_lb|app_replicas|shared_storage|media_backup|backup_verify|internal_ca|firewall|exporters)_"
+    r"^(site|pg|nginx_lb|app_replicas|shared_storage|media_backup|backup_verify|internal_ca|firewall|exporters|monitoring)_"
 )
 
 #: Keys of an argument spec that the validator takes. `required` and `default` are left out: the

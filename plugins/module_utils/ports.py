@@ -22,8 +22,6 @@ SSH_PORT = 22
 #: A brick takes any port between these that is free when it starts.
 #: Source: glusterd.vol of Debian 12 (GlusterFS 10) and 13 (11): base-port, max-port.
 BRICKS = (49152, 60999)
-#: Where Prometheus shows its pages.
-PROMETHEUS_PORT = 9090
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +133,11 @@ def ports(
             yield from port(host, "mtail", "", 3903, "load balancers", "")
         viewers = strings(settings.get("monitoring_viewers") or ())
         for host in monitoring:
-            yield from port(
-                host, "Prometheus", "", PROMETHEUS_PORT, "monitoring hosts", "`monitoring_viewers`", networks=viewers
-            )
+            number = hostvars[host].get("monitoring_port", 9090)
+            where, whom = "monitoring hosts", "`monitoring_viewers`"
+            yield from port(host, "Prometheus", "monitoring_port", number, where, whom, networks=viewers)
+            yield from port(host, "Alertmanager", "", 9093, where, "")
+            yield from port(host, "the blackbox exporter", "", 9115, where, "")
 
 
 def integer(value: Any) -> int | None:

@@ -24,22 +24,32 @@ def left_out(
 
 
 def site_summary(
-    site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str], notes: Sequence[str] = ()
+    site: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    without: Mapping[str, str],
+    notes: Sequence[str] = (),
+    monitoring: Sequence[str] = (),
 ) -> str:
     """Lines for the operator. *site* and *plan* are plain data; *without* is what ``left_out`` found.
 
-    *notes* are what else there is to tell.
+    *notes* are what else there is to tell; *monitoring* says where Prometheus is.
     """
-    return "\n".join(_lines(site, plan, without, notes))
+    return "\n".join(_lines(site, plan, without, notes, monitoring))
 
 
 def _lines(
-    site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str], notes: Sequence[str]
+    site: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    without: Mapping[str, str],
+    notes: Sequence[str],
+    monitoring: Sequence[str],
 ) -> Iterator[str]:
     settings = site["settings"]
     if plan["primary"]:
         yield f"PostgreSQL primary: {plan['primary']}"
     yield f"Site: https://{settings['site_vip'] or site['load_balancers'][0]['address']}/ ({settings['site_name']})"
+    for url in monitoring:
+        yield f"Monitoring: {url}consoles/index.html"
     # What holds for several is said once.
     for why in dict.fromkeys(without.values()):
         yield f"! {', '.join(host for host, its in without.items() if its == why)}: {why}"

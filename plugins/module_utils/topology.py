@@ -116,6 +116,11 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
             "Default: generated into the secrets folder."
         ),
     },
+    "monitoring_password": {
+        "type": "str",
+        "no_log": True,
+        "description": "Password of monitoring_user. Default: generated into the secrets folder.",
+    },
     "pg_port": {
         "type": "int",
         "default": 5432,

@@ -166,6 +166,14 @@ class Lab:
         assert result.rc == 0, f"{name}: {command}: {result.stderr}{result.stdout}"
         return str(result.stdout).strip()
 
+    def feed(self, name: str, command: str, text: str) -> str:
+        """Standard output of *command* on a host, with *text* as its input, which no list of processes shows."""
+        key = str(self.directory / "id_ed25519")
+        ssh = ["ssh", "-F", str(self._ssh_config()), "-i", key, f"root@{self.addresses[name]}", command]
+        done = subprocess.run(ssh, input=text, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{name}: {command}: {done.stderr}{done.stdout}"
+        return done.stdout
+
     def sql(self, name: str, query: str, database: str = "renfo") -> str:
         """The answer of the instance on a host, asked there as superuser."""
         # The query goes through the environment: no quoting to get wrong.
@@ -193,7 +201,7 @@ class Lab:
 
     def journals(self) -> str:
         """The last words of the units that matter, of all hosts."""
-        command = "journalctl -n 25 --no-pager -o short-precise -u 'app@*' -u 'postgresql@*' -u nginx -u keepalived -u glusterd -u 'srv-*' -u 'shared-storage*'; tail -n 15 /var/log/postgresql/*.log 2>/dev/null"
+        command = "journalctl -n 25 --no-pager -o short-precise -u 'app@*' -u 'postgresql@*' -u nginx -u keepalived -u glusterd -u 'srv-*' -u 'shared-storage*' -u 'prometheus*' -u stack-metrics; tail -n 15 /var/log/postgresql/*.log 2>/dev/null"
 
         def ask(name: str) -> str:
             try:

@@ -87,7 +87,7 @@ def test_what_the_user_adds() -> None:
     )
     assert found[0].sources == ("192.0.2.0/24", "10.0.0.11", "2001:db8::/32")
     assert found[2:] == [
-        Rule("tcp", ("9090",), ("198.51.100.7",), "Prometheus"),
+        Rule("tcp", ("9090",), ("198.51.100.7",), "Prometheus (monitoring_port)"),
         Rule("tcp", ("10050", "6000-6010"), ("anyone",), "the company's"),
         Rule("udp", ("51820",), ("10.0.0.12",), "firewall_extra_rules"),
         Rule("gre", (), ("192.0.2.9",), "firewall_extra_rules"),

@@ -41,6 +41,11 @@ def test_a_rotation_that_was_interrupted_is_told() -> None:
     )
 
 
+def test_where_the_monitoring_is() -> None:
+    said = site_summary(SITE, PLAN, {}, (), ["https://10.0.0.41:9090/"])
+    assert "Monitoring: https://10.0.0.41:9090/consoles/index.html" in said.splitlines()
+
+
 def test_no_primary_is_not_named() -> None:
     assert "PostgreSQL primary" not in site_summary(SITE, {**PLAN, "primary": None}, {})
 

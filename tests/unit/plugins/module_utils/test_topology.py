@@ -156,6 +156,16 @@ def test_the_lab_has_no_problem() -> None:
             id="a port used by the application and by PostgreSQL",
         ),
         pytest.param(
+            {},
+            {},
+            {"ops1": {"monitoring_port": 9093}},
+            [
+                "ops1: port 9093 is used by Prometheus (monitoring_port) and by Alertmanager. "
+                "Give one of them another port."
+            ],
+            id="a port used twice by the monitoring",
+        ),
+        pytest.param(
             {"nginx_lb": ["app1"]},
             {},
             {"app1": {"app_replicas_count": 82}},
