@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -13,9 +12,8 @@ import pytest
 
 from tests.support.cluster import wait
 from tests.support.lab import ROOT, Lab, Play
+from tests.support.rounds import rounds_only
 from tests.support.writer import Writer
-
-rounds_only = pytest.mark.skipif(os.environ.get("EVERY_STEP") != "1", reason="make rounds has the time for it")
 
 #: Never ready on app2, and well everywhere else.
 BROKEN = """

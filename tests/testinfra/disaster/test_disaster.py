@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.cluster import Cluster, wait
 from tests.support.lab import ROOT, Lab
+from tests.support.rounds import rounds_only
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_nothing_is_degraded(lab: Lab, cluster: Cluster) -> None:
     assert len(cluster.streaming()) == 2
 
 
-@pytest.mark.skipif(os.environ.get("EVERY_STEP") != "1", reason="make rounds has the time for it")
+@rounds_only
 @pytest.mark.usefixtures("rehearsed")
 def test_another_run_changes_nothing(lab: Lab) -> None:
     play = lab.play("site.yml")

@@ -10,6 +10,7 @@ import pytest
 from tests.support.cluster import Cluster, wait
 from tests.support.drill import drilled
 from tests.support.lab import Lab
+from tests.support.rounds import rounds_only
 from tests.support.writer import Writer
 
 
@@ -29,6 +30,7 @@ def asynchronous(lab: Lab) -> Cluster:
     assert lab.sql(cluster.primary(), "SHOW synchronous_standby_names").startswith("ANY 1")
 
 
+@rounds_only
 def test_loss_and_two_primaries_are_seen(lab: Lab, asynchronous: Cluster, tmp_path: Path) -> None:
     cluster = asynchronous
     old, standbys = cluster.primary(), cluster.standbys()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import pytest
 
 from tests.support.cluster import Cluster, overlaps, wait
 from tests.support.lab import Lab
+from tests.support.rounds import EVERY_STEP
 from tests.support.writer import Writer
 
 
@@ -50,7 +50,7 @@ def lost(cluster: Cluster, fault: Fault, host: str) -> Iterator[Callable[[], Non
 
 
 #: make rounds has the time for all.
-KINDS = list(FAULTS) if os.environ.get("EVERY_STEP") == "1" else ["killed", "cut_off"]
+KINDS = list(FAULTS) if EVERY_STEP else ["killed", "cut_off"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

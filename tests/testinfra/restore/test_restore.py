@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.cluster import Cluster, wait
 from tests.support.lab import INVENTORY, Lab
+from tests.support.rounds import rounds_only
 
 SITE = "renfo.example"
 
@@ -368,6 +369,7 @@ def wal_waiting(lab: Lab, primary: str) -> int:
     return int(lab.run(primary, "ls /var/lib/postgresql/*/main/pg_wal/archive_status | grep -c ready; true"))
 
 
+@rounds_only
 def test_wal_that_waits_is_bounded(lab: Lab, cluster: Cluster) -> None:
     primary = cluster.primary()
     config = "/etc/pgbackrest/pgbackrest.conf"

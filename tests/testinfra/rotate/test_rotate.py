@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-import pytest
 
 from tests.support.cluster import Cluster
 from tests.support.lab import INVENTORY, Lab
 from tests.support.writer import Writer
 
-EVERY_STEP = pytest.mark.skipif(os.environ.get("EVERY_STEP") != "1", reason="make rounds has the time for it")
 #: Where the controller is killed, one run after the other: members know the new password of replication and the primary
 #: doesn't; the first copies of the application use the second login; some certificates are of the new CA.
 INTERRUPTED_AT = ["Service | The guard watches", "Run | Every copy runs", "Certificates | Sign them"]
@@ -96,7 +92,6 @@ def test_certificates_and_passwords(lab: Lab, cluster: Cluster) -> None:
     assert "is out of date. Copy it again now." in play.said()
 
 
-@EVERY_STEP
 def test_what_would_be_done_and_what_is_refused(lab: Lab, cluster: Cluster) -> None:
     before = sorted((path, path.read_bytes()) for path in secrets(lab).rglob("*") if path.is_file())
     play = lab.play("rotate.yml", extra={"rotate": "keys"})
@@ -119,7 +114,6 @@ def test_what_would_be_done_and_what_is_refused(lab: Lab, cluster: Cluster) -> N
     assert sorted((path, path.read_bytes()) for path in secrets(lab).rglob("*") if path.is_file()) == before
 
 
-@EVERY_STEP
 def test_all_of_it_with_a_controller_that_dies(lab: Lab, cluster: Cluster) -> None:
     """Killed in every stage, and site.yml run in between; the last run finishes it."""
     lab.wait_healthy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from tests.support.cluster import Cluster, wait
 from tests.support.lab import Lab
 from tests.support.outsider import Outsider
+from tests.support.rounds import EVERY_STEP, rounds_only
 
 TABLE = ("nft", "--stateless", "list", "table", "inet", "site_firewall")
 
@@ -71,7 +71,7 @@ def test_a_stranger_finds_ssh_and_the_site(lab: Lab, stranger: Outsider) -> None
     everywhere = listening(lab)
     assert {22, 80, 443, 5432, 8000, 8432, 24007} <= everywhere
     # Of each kind one host is asked for every port there is, the others for those that somebody listens on.
-    whole = set(lab.addresses) if os.environ.get("EVERY_STEP") == "1" else {"lb1", "app1", "pg1", "ops1"}
+    whole = set(lab.addresses) if EVERY_STEP else {"lb1", "app1", "pg1", "ops1"}
     wanted = {lab.addresses[host]: sorted(() if host in whole else everywhere) for host in lab.addresses}
     found = scan(stranger, {**wanted, lab.vip: sorted(everywhere)})
     site = {lab.vip, *(lab.addresses[host] for host in lab.lb_hosts)}
@@ -153,7 +153,7 @@ def test_rules_that_leave_the_controller_out_are_refused(lab: Lab) -> None:
     assert lab.run("ops1", " ".join(TABLE)) == before
 
 
-@pytest.mark.skipif(os.environ.get("EVERY_STEP") != "1", reason="make rounds has the time for it")
+@rounds_only
 def test_rules_under_which_nobody_gets_in_are_undone_by_the_host(lab: Lab) -> None:
     """SSH is dropped by somebody else's table: rules that did it themselves would be refused."""
     exec_ = ("exec", lab.container("ops1"))

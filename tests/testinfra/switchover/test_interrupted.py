@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from tests.support.cluster import Cluster, overlaps, wait
 from tests.support.lab import Lab
+from tests.support.rounds import EVERY_STEP
 from tests.support.writer import Writer
 
 #: Every step with `make rounds`; in CI the one in which the hosts act.
-EVERY_STEP = os.environ.get("EVERY_STEP") == "1"
 SWITCHOVER = ["Stream | Stream from", "Hand over", "Slots | Make"] if EVERY_STEP else ["Hand over"]
 FAILOVER = ["Stop the old primary", "Promote", "Slots | Make"] if EVERY_STEP else ["Promote"]
 

@@ -6,10 +6,11 @@ import os
 
 from tests.support.cluster import Cluster, overlaps
 from tests.support.lab import Lab
+from tests.support.rounds import rounds_only
 from tests.support.writer import Writer
 
 #: There and back counts two. `make rounds` asks for more.
-HANDOVERS = int(os.environ.get("HANDOVERS", "4"))
+HANDOVERS = int(os.environ.get("HANDOVERS", "2"))
 
 
 def test_there_and_back_under_load(lab: Lab, cluster: Cluster) -> None:
@@ -35,6 +36,7 @@ def test_there_and_back_under_load(lab: Lab, cluster: Cluster) -> None:
     print(f"longest gaps in acknowledged writes: {gaps} s")
 
 
+@rounds_only
 def test_site_follows_and_changes_nothing(lab: Lab, cluster: Cluster) -> None:
     if cluster.primary() == lab.groups["pg_primary"][0]:
         assert lab.play("switchover.yml", extra={"switchover_to": cluster.standbys()[0]}).rc == 0

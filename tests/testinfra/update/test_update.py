@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support.cluster import Cluster, overlaps, wait
 from tests.support.lab import Lab, Play
 from tests.support.pending import BROKEN, boots, on_all, pending, version
 from tests.support.writer import Writer
-
-rounds = pytest.mark.skipif(os.environ.get("EVERY_STEP") != "1", reason="make rounds has the time for it")
 
 
 def update(lab: Lab, folder: Path, *arguments: str, **extra: Any) -> Play:
@@ -79,7 +74,6 @@ def test_application_and_database_under_load(lab: Lab, cluster: Cluster, tmp_pat
         assert "There is nothing to update" in again.output
 
 
-@rounds
 def test_what_is_refused(lab: Lab, tmp_path: Path) -> None:
     with pending(lab, {"lb2": ["lab-thing"]}):
         limited = update(lab, tmp_path, "--limit", "lb2")
@@ -95,7 +89,6 @@ def test_what_is_refused(lab: Lab, tmp_path: Path) -> None:
         assert version(lab, "lb2") == "1"
 
 
-@rounds
 def test_everybody_reboots_and_one_does_not_come_back(lab: Lab, cluster: Cluster, tmp_path: Path) -> None:
     cluster.wait_whole()
     home = cluster.primary()
