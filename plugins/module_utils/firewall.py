@@ -12,14 +12,14 @@ import dataclasses
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TYPE_CHECKING, Union
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.ports import ANYONE, Port, integer, strings
 
 if TYPE_CHECKING:
     from ansible_collections.renfo.redundancy.plugins.module_utils.topology import Topology
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]  # noqa: UP007  ansible-test's pylint knows no `|` here
 
 #: The table of nftables that is ours; no other one is touched.
 TABLE = "site_firewall"

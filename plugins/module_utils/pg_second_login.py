@@ -64,7 +64,7 @@ def make(name: str, owner: str, stored: str, settings: Iterable[tuple[str, str]]
 
 def _copied(role: str, settings: Iterable[tuple[str, str]]) -> Iterator[str]:
     for database, setting in settings:
-        name, _, value = setting.partition("=")
+        name, _sign, value = setting.partition("=")
         if name == "role":
             continue
         where = f"ALTER ROLE {role}{f' IN DATABASE {ident(database)}' if database else ''} SET {_setting(name)}"

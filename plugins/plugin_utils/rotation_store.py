@@ -85,7 +85,7 @@ def _begin(secrets: Path, rotation: Rotation) -> None:
             # What isn't there the user set, or nobody uses.
             if (secrets / name).is_file():
                 letters = string.ascii_letters + string.digits
-                _write(folder / name, "".join(random.choice(letters) for _ in range(PASSWORD_LENGTH)) + "\n")
+                _write(folder / name, "".join(random.choice(letters) for _letter in range(PASSWORD_LENGTH)) + "\n")
 
 
 def _finish(secrets: Path, rotation: Rotation) -> None:
