@@ -12,7 +12,7 @@ import dataclasses
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.ports import ANYONE, Port, integer, strings
 
