@@ -27,7 +27,7 @@ DONE = "done"
 SECRETS = {
     "replication": "pg_replication_password",
     "database": "site_database_password",
-    "monitoring": "monitoring_password",
+    "monitoring": "site_monitoring_password",
     "backup": "site_backup_passphrase",
 }
 #: What was encrypted with it could not be read any more.

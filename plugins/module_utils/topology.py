@@ -116,7 +116,7 @@ SITE_OPTIONS: dict[str, dict[str, Any]] = {
             "Default: generated into the secrets folder."
         ),
     },
-    "monitoring_password": {
+    "site_monitoring_password": {
         "type": "str",
         "no_log": True,
         "description": "Password of monitoring_user. Default: generated into the secrets folder.",

@@ -39,7 +39,7 @@ class Prometheus:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.url = f"https://{lab.addresses[HOST]}:9090"
-        self.password = (INVENTORY / ".secrets" / lab.name / "monitoring_password").read_text().strip()
+        self.password = (INVENTORY / ".secrets" / lab.name / "site_monitoring_password").read_text().strip()
 
     def ask(self, path: str, **parameters: str) -> Any:
         """The data of one answer of the API."""
