@@ -203,9 +203,8 @@ def _files(root):
     return [root] if root.is_file() else []
 
 
-def observe(systemd, unit, params):
-    """The state of *unit* and of the files it reads."""
-    shown = systemd.show(unit)
+def observe(systemd, unit, params, shown):
+    """The state of *unit*, of which systemd has *shown* that, and of the files it reads."""
     instance = unit.partition("@")[2].rpartition(".")[0]
 
     def fingerprints(files):
@@ -327,7 +326,8 @@ def settle(module, systemd):
     surplus = []
     if params["only_instances_of"]:
         surplus = sorted(set(systemd.instances(params["only_instances_of"])) - set(params["units"]))
-    units = {unit: observe(systemd, unit, params) for unit in params["units"]}
+    shown = {unit: systemd.show(unit) for unit in (*params["units"], *surplus)}
+    units = {unit: observe(systemd, unit, params, shown[unit]) for unit in params["units"]}
     planned = {unit: steps(state, Apply(params["on_change"])) for unit, state in units.items()}
     actions = [f"{step.value} {unit}" for unit, todo in planned.items() for step in todo]
     actions += [f"{Step.STOP.value} {unit}" for unit in surplus]
@@ -336,7 +336,7 @@ def settle(module, systemd):
 
     if actions and params["validate"]:
         systemd.run(*params["validate"])
-    if any(systemd.show(unit).get("NeedDaemonReload") == "yes" for unit in (*units, *surplus)) or actions:
+    if any(properties.get("NeedDaemonReload") == "yes" for properties in shown.values()) or actions:
         systemd.run("systemctl", "daemon-reload")
     for unit, url in zip(units, urls, strict=True):
         gate = Gate(systemd, unit, url, params)
