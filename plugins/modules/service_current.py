@@ -187,13 +187,14 @@ class Systemd:
 
 
 def fingerprint(paths, context):
-    """Digest of all *paths* with *context*, and when the youngest of them was changed."""
+    """Digest of all *paths* with *context*, and when the youngest of them was changed, or a link on the way to it."""
     digest = hashlib.sha256(context.encode())
     youngest = 0.0
     for path in sorted(file for root in paths for file in _files(Path(root))):
         digest.update(f"{path}\0".encode())
         digest.update(path.read_bytes())
-        youngest = max(youngest, path.stat().st_mtime)
+        links = [place.lstat().st_mtime for place in (path, *path.parents) if place.is_symlink()]
+        youngest = max(youngest, path.stat().st_mtime, *links)
     return digest.hexdigest(), youngest
 
 

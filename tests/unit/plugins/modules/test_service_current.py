@@ -181,6 +181,27 @@ def test_a_unit_that_changed_is_restarted_and_not_reloaded(run: Run, config: Pat
     assert run(host)["actions"] == []
 
 
+def test_a_unit_that_somebody_restarted_follows_a_link_that_was_switched(run: Run, tmp_path: Path) -> None:
+    """There is no stamp of that start, and the files of the release are older than it."""
+    for release in ("old", "new"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "VERSION").write_text(release)
+        os.utime(tmp_path / release / "VERSION", (1, 1))
+    link = tmp_path / "current"
+    link.symlink_to("old")
+    os.utime(link, (1, 1), follow_symlinks=False)
+    unit = Unit(active=True, enabled=True)
+    host = Host({"app@1.service": unit}, units=["app@1.service"], files=[str(link / "VERSION")], context="old")
+    assert run(host)["actions"] == []
+    unit.invocation = "by hand"
+    link.unlink()
+    link.symlink_to("new")
+    unit.started -= 60
+    host.params["context"] = "new"
+    assert run(host)["actions"] == ["restart app@1.service"]
+    assert run(host)["actions"] == []
+
+
 @pytest.mark.parametrize(
     ("sub", "afterwards"),
     [
