@@ -142,7 +142,8 @@ class TestPromotion:
         pg3.sql("ALTER SYSTEM SET primary_slot_name = ''")
         pg3.sql(f"ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port={pg2.instance.port} user=replication'")
         pg3.sql("SELECT pg_reload_conf()")
-        eventually(lambda: pg3.sql("SELECT received_tli FROM pg_stat_wal_receiver") == "2")
+        # The timeline is told as soon as it is asked for; its history is there once it streams.
+        eventually(lambda: pg3.sql("SELECT status, received_tli FROM pg_stat_wal_receiver") == "streaming|2")
         pg2.kill()
         eventually(lambda: pg3.sql("SELECT count(*) FROM pg_stat_wal_receiver") == "0")
 
