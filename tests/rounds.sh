@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 export LAB_NAME=test HANDOVERS=20 EVERY_STEP=1
 lab/setup.sh requirements.txt requirements-dev.txt requirements-drill.txt
 lab/demo.sh
-for tests in rounds failover deploy loadtest safe modules update rotate switchover restore single; do
+for tests in rounds drill failover operate deploy loadtest safe modules update rotate switchover restore single; do
   .venv/bin/python -m pytest -q -s "tests/testinfra/$tests"
 done
 .venv/bin/python -m pytest -q tests/testinfra/disaster -k "rehearsal or changes_nothing"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.lab import Lab
+from tests.support.rounds import rounds_only
 
 
 def secrets(lab: Lab) -> list[str]:
@@ -64,6 +65,7 @@ def two_hosts_down(lab: Lab) -> Iterator[list[str]]:
     lab.wait_healthy()
 
 
+@rounds_only
 def test_hosts_that_are_down_are_named_and_the_rest_converges(lab: Lab, two_hosts_down: list[str]) -> None:
     lab.run("app2", "systemctl stop app@1")
     play = lab.play("site.yml")

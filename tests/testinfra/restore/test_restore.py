@@ -330,6 +330,7 @@ def test_backups_go_on_after_a_switchover(lab: Lab, cluster: Cluster) -> None:
     cluster.back_home()
 
 
+@rounds_only
 @pytest.mark.parametrize("host_off", ["pg2"], indirect=True)
 def test_backups_go_on_without_the_standby_that_they_came_from(lab: Lab, host_off: str) -> None:
     count = len(lab.catalogue()["backup"])

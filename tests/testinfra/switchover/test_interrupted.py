@@ -6,12 +6,12 @@ import pytest
 
 from tests.support.cluster import Cluster, overlaps, wait
 from tests.support.lab import Lab
-from tests.support.rounds import EVERY_STEP
+from tests.support.rounds import EVERY_STEP, rounds_only
 from tests.support.writer import Writer
 
 #: Every step with `make rounds`; in CI the one in which the hosts act.
 SWITCHOVER = ["Stream | Stream from", "Hand over", "Slots | Make"] if EVERY_STEP else ["Hand over"]
-FAILOVER = ["Stop the old primary", "Promote", "Slots | Make"] if EVERY_STEP else ["Promote"]
+FAILOVER = ["Stop the old primary", "Promote", "Slots | Make"]
 
 
 @pytest.mark.parametrize("step", SWITCHOVER)
@@ -32,6 +32,7 @@ def test_switchover(lab: Lab, cluster: Cluster, step: str) -> None:
     assert writer.lost() == set()
 
 
+@rounds_only
 @pytest.mark.parametrize("step", FAILOVER)
 def test_failover(lab: Lab, cluster: Cluster, step: str) -> None:
     cluster.wait_whole()
