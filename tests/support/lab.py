@@ -5,12 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import re
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -212,13 +214,17 @@ class Lab:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             return "\n".join(pool.map(ask, self.addresses))
 
+    @functools.cache  # noqa: B019  a lab lives as long as the tests
     def _ssh_config(self) -> Path:
         path = self.directory / "ssh_config"
-        path.write_text(
+        # In one step: who is connected to by another thread, or another run, must not read half of it.
+        temporary = path.with_name(f".ssh_config.{os.getpid()}.{threading.get_ident()}")
+        temporary.write_text(
             "UserKnownHostsFile /dev/null\nStrictHostKeyChecking no\nConnectTimeout 5\nLogLevel ERROR\n"
             "ControlMaster auto\nControlPersist 60\nControlPath ~/.ansible/cp/renfo-test-%C\n"
             "ServerAliveInterval 5\nServerAliveCountMax 3\n"
         )
+        temporary.replace(path)
         # Not ~/.ssh, which a user may not have: what we make here, nobody would miss elsewhere.
         (Path.home() / ".ansible/cp").mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
