@@ -14,25 +14,12 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.monitoring import
     targets,
     urls,
 )
-from ansible_collections.renfo.redundancy.plugins.module_utils.topology import topology
-
-GROUPS = {
-    "nginx_lb": ["lb1", "lb2"],
-    "app_replicas": ["app1", "app2", "app3"],
-    "shared_storage": ["app1", "app2", "app3"],
-    "pg_primary": ["pg1"],
-    "pg_replica": ["pg2", "pg3"],
-    "monitoring": ["ops1"],
-    "backup": ["ops1"],
-}
-OCTETS = {"lb1": 11, "lb2": 12, "app1": 21, "app2": 22, "app3": 23, "pg1": 31, "pg2": 32, "pg3": 33, "ops1": 41}
+from declared_site import OCTETS, declare
 
 
 def site(groups: dict[str, list[str]] | None = None, **everywhere: Any) -> dict[str, Any]:
     """The lab's shape with *groups* changed and variables *everywhere*, as playbooks have it."""
-    variables = {"site_name": "shop.example", "site_vip": "10.0.0.100", **everywhere}
-    hostvars = {name: {"ansible_host": f"10.0.0.{octet}", **variables} for name, octet in OCTETS.items()}
-    return topology({**GROUPS, **(groups or {})}, hostvars).to_dict()
+    return declare(groups, everywhere).to_dict()
 
 
 def settings(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -8,24 +8,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.renfo.redundancy.plugins.module_utils.stack_exporters import exporters_of
-from ansible_collections.renfo.redundancy.plugins.module_utils.topology import topology
+from declared_site import declare
 from project import spec
 
-NAMES = ("lb1", "lb2", "app1", "app2", "app3", "pg1", "pg2", "pg3", "ops1")
-GROUPS = {
-    "nginx_lb": ["lb1", "lb2"],
-    "app_replicas": ["app1", "app2", "app3"],
-    "shared_storage": ["app1", "app2", "app3"],
-    "pg_primary": ["pg1"],
-    "pg_replica": ["pg2", "pg3"],
-    "monitoring": ["ops1"],
-    "backup": ["ops1"],
-}
-HOSTVARS = {
-    name: {"ansible_host": f"10.0.0.{number}", "site_name": "shop.example", "site_vip": "10.0.0.100"}
-    for number, name in enumerate(NAMES, start=1)
-}
-SITE = topology(GROUPS, HOSTVARS).to_dict()
+SITE = declare().to_dict()
 NOTHING: dict[str, Any] = {
     "postgres_version": 0,
     "nginx_status_url": "",
@@ -90,7 +76,7 @@ def test_a_member_of_an_unknown_release_tells_nothing_of_postgresql() -> None:
 
 
 def test_a_site_without_backups() -> None:
-    site = topology({**GROUPS, "backup": []}, HOSTVARS).to_dict()
+    site = declare({"backup": []}).to_dict()
     assert exporters_of(site, "pg1", {}, 17)["certificates"] == MEMBER
     assert exporters_of(site, "ops1", {}, 17) == NOTHING
 
