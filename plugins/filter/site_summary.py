@@ -30,6 +30,9 @@ options:
     description: Why a host was left out, keyed by name.
     type: dict
     required: true
+  removal:
+    description: What was decided about hosts that leave.
+    type: dict
 """
 
 EXAMPLES = """

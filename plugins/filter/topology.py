@@ -278,7 +278,27 @@ def _tls(site: Topology, variables: Mapping[str, Mapping[str, Any]], secrets: Pa
         names = certificate.subject_alt_names
         if ca_due or _judge(path, key, now, names=names, issuer=ca.read_bytes(), days=RENEW_DAYS):
             due.append({"name": certificate.name, "subject_alt_names": list(names), "usages": list(certificate.usages)})
-    return {"directory": str(folder), "ca": str(ca), "ca_due": ca_due, "due": due, "files": files}, problems
+    stale = _stale(folder, site)
+    return {
+        "directory": str(folder),
+        "ca": str(ca),
+        "ca_due": ca_due,
+        "due": due,
+        "files": files,
+        "stale": stale,
+    }, problems
+
+
+def _stale(folder: Path, site: Topology) -> list[str]:
+    """Certificates and keys of hosts that were removed, which nobody needs any more."""
+    needed = {certificate.name for certificate in site.certificates}
+    return [
+        str(path)
+        for path in sorted(folder.glob("*"))
+        if path.suffix in (".crt", ".key")
+        and path.stem not in needed
+        and any(path.stem == name or path.stem.endswith(f".{name}") for name in site.removed)
+    ]
 
 
 def _judge(certificate: Path, key: Path, now: datetime.datetime, **wanted: Any) -> str | None:

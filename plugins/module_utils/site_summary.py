@@ -23,12 +23,20 @@ def left_out(
     return {host: why for host, why in found.items() if host in hosts}
 
 
-def site_summary(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str]) -> str:
-    """Lines for the operator. *site* and *plan* are plain data; *without* is what ``left_out`` found."""
-    return "\n".join(_lines(site, plan, without))
+def site_summary(
+    site: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    without: Mapping[str, str],
+    removal: Mapping[str, Any] | None = None,
+) -> str:
+    """Lines for the operator. All is plain data; *without* is what ``left_out`` found, *removal* what ``removal``
+    decided."""
+    return "\n".join(_lines(site, plan, without, removal or {}))
 
 
-def _lines(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str]) -> Iterator[str]:
+def _lines(
+    site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[str, str], removal: Mapping[str, Any]
+) -> Iterator[str]:
     settings = site["settings"]
     if plan["primary"]:
         yield f"PostgreSQL primary: {plan['primary']}"
@@ -38,4 +46,8 @@ def _lines(site: Mapping[str, Any], plan: Mapping[str, Any], without: Mapping[st
         yield f"! {', '.join(host for host, its in without.items() if its == why)}: {why}"
     for note in plan["notes"]:
         yield f"* {note}"
+    for name in removal.get("hosts", ()):
+        yield f"- {name} was removed: nothing of it is left elsewhere, its data is where it was. Its line may go too."
+    for note in removal.get("notes", ()):
+        yield f"! {note}"
     yield "Next: ansible-playbook renfo.redundancy.status shows every part of the stack."
