@@ -124,6 +124,38 @@ def parse_bricks(status_xml: str, heal_xml: str) -> tuple[Brick, ...]:
     return tuple(bricks)
 
 
+def parse_heal_count(text: str) -> dict[str, int]:
+    """Entries in each brick's index of what others lack, from ``volume heal NAME statistics heal-count``.
+
+    The self-heal daemons count; a brick that they don't reach is not among them. There is no XML of it.
+    """
+    counts: dict[str, int] = {}
+    brick = ""
+    for line in text.splitlines():
+        word, _space, rest = line.partition(" ")
+        if word == "Brick":
+            brick = rest.strip()
+        elif line.startswith("Number of entries:") and rest.rpartition(":")[2].strip().isdigit():
+            counts[brick] = int(rest.rpartition(":")[2])
+    return counts
+
+
+def every_brick(volume: Volume, told: Sequence[Brick], counts: Mapping[str, int]) -> tuple[Brick, ...]:
+    """All bricks of *volume*, by what ``parse_bricks`` and ``parse_heal_count`` tell; of a server out of reach they
+    tell nothing.
+
+    ``heal info`` alone said 0 for a new brick that nobody reached and that was empty: the index is asked as well.
+    """
+    found = {brick.name: brick for brick in told}
+    bricks = []
+    for name in volume.bricks:
+        brick = found.get(name, Brick(name, online=False, to_heal=None))
+        waiting = (brick.to_heal, counts.get(name))
+        to_heal = None if None in waiting else max(count for count in waiting if count is not None)
+        bricks.append(dataclasses.replace(brick, to_heal=to_heal))
+    return tuple(bricks)
+
+
 def volume_commands(
     wanted: Wanted,
     local: tuple[str, ...],
@@ -158,6 +190,8 @@ def volume_commands(
     else:
         for brick in (brick for brick in volume.bricks if _server(brick) in returned):
             _refuse_unless_online(wanted, bricks, brick)
+            # Stopped first, or it is not taken for one that is to be filled.
+            commands.append(("volume", "reset-brick", wanted.name, brick, "start"))
             commands.append(("volume", "reset-brick", wanted.name, brick, brick, "commit", "force"))
     present = volume.options if volume else {}
     commands += [
@@ -195,7 +229,7 @@ def looks(
 
 
 def is_healed(bricks: Sequence[Brick]) -> bool:
-    """Whether every brick is there, and none has anything to heal."""
+    """Whether every one of *bricks* (``every_brick``) is there, and none has anything to heal."""
     return bool(bricks) and all(brick.online and brick.to_heal == 0 for brick in bricks)
 
 

@@ -41,9 +41,11 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class Return:
-    """A server that came back without what it knew. ``empty``: without its files, too."""
+    """A server that came back without what it knew. ``empty``: without its files, too. ``peers``: the others' "
+    "identities."""
 
     uuid: str
+    peers: Mapping[str, str]
     volume_id: str
     empty: bool
 
@@ -75,7 +77,10 @@ def pool_plan(servers: Mapping[str, str], looks: Mapping[str, Look], volume: str
         address = servers[name]
         forget = "systemctl stop glusterd; rm -rf /var/lib/glusterd/peers/* /var/lib/glusterd/vols/*"
         if look.returned or (address in knows.bricks and not look.volume_id and not look.peers):
-            returned[address] = Return(knows.bricks.get(address, ""), knows.volume_id, look.empty or look.returned)
+            others = {other: identity for other, identity in knows.bricks.items() if other != address}
+            returned[address] = Return(
+                knows.bricks.get(address, ""), others, knows.volume_id, look.empty or look.returned
+            )
         elif look.volume_id and _known(look) != common:
             refusals.append(
                 f"{name}: what its glusterd knows of the volume {volume} is not what {leader} knows: it was away "

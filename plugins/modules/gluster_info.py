@@ -93,7 +93,12 @@ import dataclasses
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import parse_bricks, parse_volume
+from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import (
+    every_brick,
+    parse_bricks,
+    parse_heal_count,
+    parse_volume,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.gluster_pool import look
 
 
@@ -123,7 +128,12 @@ def main():
     if module.params["bricks"] and found.volume_id:
         volume = parse_volume(ask(module, "volume", "info"), name)
         heal = ask(module, "volume", "heal", name, "info", "summary")
-        bricks = parse_bricks(ask(module, "volume", "status", name), heal)
+        # It fails where a self-heal daemon starts just now, and says nothing then.
+        rc, out, _err = module.run_command(
+            ["gluster", "--mode=script", "volume", "heal", name, "statistics", "heal-count"]
+        )
+        told = parse_bricks(ask(module, "volume", "status", name), heal)
+        bricks = every_brick(volume, told, parse_heal_count(out) if rc == 0 else {})
         result |= {
             "bricks": [dataclasses.asdict(brick) for brick in bricks],
             "layout": {"bricks": volume.bricks, "arbiters": volume.arbiters},

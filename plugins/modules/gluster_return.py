@@ -10,10 +10,9 @@ author: The renfo.redundancy authors (@renfo)
 version_added: 0.1.0
 short_description: Lead a GlusterFS server that lost its disk back into its pool
 description:
-  - Gives glusterd the identity that the pool knows, joins the pool through a server that has the volume, and prepares
-    an
-    empty brick. M(renfo.redundancy.gluster_volume) with O(renfo.redundancy.gluster_volume#module:returned) then has it
-    filled.
+  - Gives glusterd the identity that the pool knows, and the others of the pool, which then tell it of the volume.
+    Prepares an empty brick; M(renfo.redundancy.gluster_volume) with
+    O(renfo.redundancy.gluster_volume#module:returned) then has it filled.
   - A brick that still holds files is left as it is.
   - Run again after an interruption, it finishes.
 options:
@@ -29,9 +28,9 @@ options:
     description: Folder of the brick.
     type: path
     required: true
-  server:
-    description: Address of a server that has the volume.
-    type: str
+  peers:
+    description: What the pool calls the other servers of the volume, by address.
+    type: dict
     required: true
   state:
     description:
@@ -63,7 +62,8 @@ EXAMPLES = r"""
     uuid: 9ec4c28a-604a-410a-84a1-5ade5be028e4
     volume_id: 2d125fb5-a922-4df6-b4b2-ebc7f3341c35
     brick: /srv/gluster/media/brick
-    server: 192.0.2.21
+    peers:
+      192.0.2.21: 6bfa31f2-1b54-4517-9f6a-b5bbc214a2cd
 """
 
 RETURN = r""" # """
@@ -93,17 +93,27 @@ def run(module, *argv):
     return out
 
 
-def identify(module, identity):
-    """Give glusterd the identity that the pool knows, and no other memory."""
+def lead_back(module):
+    """With glusterd stopped: it reads all this when it starts, and the others then tell it of the volume."""
+    params = module.params
+    brick = Path(params["brick"])
     text = INFO.read_text(encoding="utf-8")
-    if f"UUID={identity}\n" in text:
-        return
     run(module, "systemctl", "stop", "glusterd.service")
     for folder in ("peers", "vols"):
         shutil.rmtree(STATE / folder, ignore_errors=True)
         (STATE / folder).mkdir(mode=0o755)
-    INFO.write_text(re.sub(r"(?m)^UUID=.*$", f"UUID={identity}", text), encoding="utf-8")
+    INFO.write_text(re.sub(r"(?m)^UUID=.*$", f"UUID={params['uuid']}", text), encoding="utf-8")
+    for address, identity in params["peers"].items():
+        # 3: in the cluster.
+        (STATE / "peers" / identity).write_text(f"uuid={identity}\nstate=3\nhostname1={address}\n", encoding="utf-8")
+    if is_empty(brick):
+        prepare(brick, params["volume_id"])
     run(module, "systemctl", "start", "glusterd.service")
+    wait(module)
+    # Only a glusterd that knew of the volume when it started has found the brick, and lets it be reset: without that a
+    # brick runs, and nobody fills it.
+    run(module, "systemctl", "restart", "glusterd.service")
+    wait(module)
 
 
 def prepare(brick, volume_id):
@@ -113,41 +123,18 @@ def prepare(brick, volume_id):
     os.setxattr(brick, "trusted.glusterfs.volume-id", uuid.UUID(volume_id).bytes)
 
 
-def wait(module, server, timeout, volume_wanted):
-    """Until the pool has taken this server back, and glusterd here answers."""
-    deadline = time.monotonic() + timeout
+def wait(module):
+    """Until the others have taken this server back, and told it of the volume."""
+    deadline = time.monotonic() + module.params["timeout"]
     while True:
         rc, out, _err = module.run_command(["gluster", "--mode=script", "peer", "status", "--xml"])
-        peers = parse_peers(out) if rc == 0 else ()
-        if peers and (not volume_wanted or any(peer.connected for peer in peers)):
+        if rc == 0 and any(peer.connected for peer in parse_peers(out)) and any((STATE / "vols").glob("*/info")):
             return
         if time.monotonic() > deadline:
             raise ReturnError(
-                f"the pool of {server} did not take this server back within {timeout} s. Look at 'gluster peer "
-                "status' on both, start glusterd where it doesn't run, then run this again"
+                f"the pool did not take this server back within {module.params['timeout']} s. Look at 'gluster "
+                "peer status' here and on the others, start glusterd where it doesn't run, then run this again"
             )
-        time.sleep(0.5)
-
-
-def lead_back(module):
-    params = module.params
-    brick = Path(params["brick"])
-    identify(module, params["uuid"])
-    if is_empty(brick):
-        prepare(brick, params["volume_id"])
-    wait_for_daemon(module)
-    run(module, "gluster", "--mode=script", "peer", "probe", params["server"])
-    wait(module, params["server"], params["timeout"], volume_wanted=False)
-    # The others accept it at once, and tell it of the volume when it starts anew.
-    run(module, "systemctl", "restart", "glusterd.service")
-    wait(module, params["server"], params["timeout"], volume_wanted=True)
-
-
-def wait_for_daemon(module):
-    deadline = time.monotonic() + 30
-    while module.run_command(["gluster", "--mode=script", "peer", "status"])[0] != 0:
-        if time.monotonic() > deadline:
-            raise ReturnError("glusterd doesn't answer, see 'journalctl -u glusterd'")
         time.sleep(0.5)
 
 
@@ -157,7 +144,7 @@ def main():
             "uuid": {"type": "str", "required": True},
             "volume_id": {"type": "str", "required": True},
             "brick": {"type": "path", "required": True},
-            "server": {"type": "str", "required": True},
+            "peers": {"type": "dict", "required": True},
             "state": {"type": "str", "choices": ["present", "done"], "default": "present"},
             "timeout": {"type": "int", "default": 60},
         },

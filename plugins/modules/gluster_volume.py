@@ -94,8 +94,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import (
     GlusterError,
     Wanted,
+    every_brick,
     looks,
     parse_bricks,
+    parse_heal_count,
     parse_peers,
     parse_volume,
     volume_commands,
@@ -125,9 +127,17 @@ class Gluster:
             for peer in parse_peers(self.run("peer", "status", "--xml"))
         )
 
-    def bricks(self, name):
-        heal = self.run("volume", "heal", name, "info", "summary", "--xml")
-        return parse_bricks(self.run("volume", "status", name, "--xml"), heal)
+    def bricks(self, volume):
+        heal = self.run("volume", "heal", volume.name, "info", "summary", "--xml")
+        bricks = parse_bricks(self.run("volume", "status", volume.name, "--xml"), heal)
+        return every_brick(volume, bricks, self.heal_count(volume.name))
+
+    def heal_count(self, name):
+        # It fails where a self-heal daemon starts just now, and says nothing then.
+        rc, out, _err = self._module.run_command(
+            ["gluster", "--mode=script", "volume", "heal", name, "statistics", "heal-count"]
+        )
+        return parse_heal_count(out) if rc == 0 else {}
 
     def volume(self, name):
         # With no volume at all, and only then, `volume info NAME` would fail: ask for all.
@@ -175,7 +185,7 @@ def newcomers(command):
     bricks = [word for word in command if ":/" in word]
     if command[:2] == ("volume", "create"):
         return [brick.rpartition(":")[0] for brick in bricks]
-    return [bricks[1].rpartition(":")[0]] if command[1] in ("replace-brick", "reset-brick") else []
+    return [bricks[-1].rpartition(":")[0]] if command[1] in ("replace-brick", "reset-brick") else []
 
 
 def main():
@@ -203,7 +213,7 @@ def main():
     try:
         peers, volume = gluster.peers(), gluster.volume(wanted.name)
         removed, returned = module.params["removed"], module.params["returned"]
-        bricks = gluster.bricks(wanted.name) if looks(wanted, peers, volume, removed, returned) else ()
+        bricks = gluster.bricks(volume) if looks(wanted, peers, volume, removed, returned) else ()
         commands = volume_commands(wanted, gluster.local_addresses(), peers, volume, removed, bricks, returned)
         if not module.check_mode:
             for command in commands:
