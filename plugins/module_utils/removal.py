@@ -77,7 +77,8 @@ def removal(
         ),
         refusals=tuple(_refusals(site, plan, leaving, observed))
         + tuple(_last(site, leaving, answered, running, application)),
-        notes=tuple(
+        notes=tuple(_orphans(site, plan, leaving, observed))
+        + tuple(
             f"{name} was removed and can't be reached, so nothing was stopped there. Should it ever come back, let "
             "it not reach these hosts, or leave it in the inventory until site.yml has stopped it."
             for name in leaving
@@ -111,6 +112,19 @@ def _leaving(site: Data, plan: Data, host: Data, seen: Observation, application:
         version=seen.version,
         fence="pg_replica" in groups and seen.has_data and not seen.standby_signal and bool(plan["primary"]),
     )
+
+
+def _orphans(site: Data, plan: Data, leaving: Data, observed: Mapping[str, Observation | None]) -> Iterator[str]:
+    """Slots that hold WAL back for nobody who is declared, nor removed by name. A line may merely be missing."""
+    primary = observed.get(plan["primary"]) if plan["primary_observed"] else None
+    known = {*site["slots"].values(), *(host["slot"] for host in leaving.values())}
+    for slot in primary.slots if primary else ():
+        if slot.kind == "physical" and not slot.active and slot.name not in known:
+            yield (
+                f"The slot {slot.name} on {plan['primary']} holds WAL back, and no declared standby has it. If a "
+                "host is gone for good, put its name into the group removed and run site.yml again; if its line is "
+                "missing, put it back. If the slot is another tool's, leave it."
+            )
 
 
 def mount_unit(directory: str) -> str:

@@ -158,8 +158,8 @@ class Gluster:
                 return
             if time.monotonic() > deadline:
                 raise GlusterError(
-                    f"{', '.join(missing)} did not join the pool within {timeout} s, expected all servers of a new "
-                    "brick: start glusterd there (systemctl start glusterd), then run this again."
+                    f"{', '.join(missing)} did not join the pool within {timeout} s. Every new brick needs its "
+                    "server: start glusterd there (systemctl start glusterd), then run this again."
                 )
             time.sleep(0.5)
 
