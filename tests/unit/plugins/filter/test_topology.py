@@ -363,3 +363,17 @@ def test_a_fence_command_is_told_of_and_never_shown(site: Site) -> None:
 def test_a_value_of_the_wrong_kind_is_said_before_a_failover_too(site: Site) -> None:
     site.everywhere["pg_contact_timeout"] = "soon"
     assert any("pg_contact_timeout" in problem for problem in site.members()["problems"])
+
+
+def test_certificates_of_hosts_that_left_are_stale(site: Site) -> None:
+    folder = site.folder / ".secrets/tls"
+    made(folder, site.read())
+    for name in ("pg3", "backup.pg3", "pg33"):
+        (folder / f"{name}.crt").touch()
+        (folder / f"{name}.key").touch()
+    assert site.read()["tls"]["stale"] == []
+    site.groups["pg_replica"].remove("pg3")
+    site.groups["removed"] = ["pg3"]
+    site.everywhere["pg_synchronous"] = "any_1"
+    stale = [Path(path).name for path in site.read()["tls"]["stale"]]
+    assert stale == ["backup.pg3.crt", "backup.pg3.key", "pg3.crt", "pg3.key"]
