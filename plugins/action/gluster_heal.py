@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import Brick, heal_progress, is_healed
+from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import Brick, Progress, heal_progress, is_healed
 from ansible_collections.renfo.redundancy.plugins.modules.gluster_heal import ARGUMENTS
 
 #: Seconds between two looks.
@@ -30,10 +30,10 @@ class ActionModule(ActionBase):
             found: dict[str, Any] = self._execute_module(
                 module_name="renfo.redundancy.gluster_info", module_args=question, task_vars=task_vars
             )
-            if found.get("failed") or "bricks" not in found:
+            if found.get("failed") or found.get("unreachable"):
                 return found
-            bricks = [Brick(**brick) for brick in found["bricks"]]
-            waiting = heal_progress(bricks)
+            bricks = [Brick(**brick) for brick in found.get("bricks", ())]
+            waiting = heal_progress(bricks) if bricks else Progress(None, found.get("error", "no volume was found"))
             if is_healed(bricks) or self._task.check_mode:
                 return {"changed": False, "waiting": waiting.files}
             if waiting.text != said:

@@ -82,6 +82,10 @@ bricks:
   type: list
   elements: dict
   sample: [{name: "192.0.2.21:/srv/gluster/media/brick", online: true, to_heal: 0}]
+error:
+  description: Why it can't be told how the bricks are.
+  returned: with O(bricks), where glusterd doesn't answer
+  type: str
 layout:
   description: The bricks in order, and how many of them are arbiters.
   returned: with O(bricks), where the volume is known
@@ -102,12 +106,33 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import (
 from ansible_collections.renfo.redundancy.plugins.module_utils.gluster_pool import look
 
 
+class SilentError(Exception):
+    """glusterd doesn't answer."""
+
+
 def ask(module, *words):
-    """What ``gluster WORDS --xml`` says."""
-    rc, out, err = module.run_command(["gluster", "--mode=script", *words, "--xml"])
+    """What ``gluster WORDS`` says."""
+    rc, out, err = module.run_command(["gluster", "--mode=script", *words])
     if rc != 0:
-        module.fail_json(msg=f"gluster {' '.join(words)} failed: {(err or out).strip()}. Is glusterd running there?")
+        raise SilentError(f"gluster {' '.join(words)} failed: {(err or out).strip()}")
     return out
+
+
+def heal_counts(module, name):
+    """It fails where a self-heal daemon starts just now, and says nothing then."""
+    try:
+        return parse_heal_count(ask(module, "volume", "heal", name, "statistics", "heal-count"))
+    except SilentError:
+        return {}
+
+
+def ask_bricks(module, name):
+    volume = parse_volume(ask(module, "volume", "info", "--xml"), name)
+    if volume is None:
+        raise SilentError(f"glusterd knows no volume {name}, though its files do")
+    heal = ask(module, "volume", "heal", name, "info", "summary", "--xml")
+    told = parse_bricks(ask(module, "volume", "status", name, "--xml"), heal)
+    return volume, every_brick(volume, told, heal_counts(module, name))
 
 
 def main():
@@ -126,18 +151,15 @@ def main():
         module.fail_json(msg=f"{error.filename} can't be read: {error.strerror}; expected to read it as root")
     result = {"store": dataclasses.asdict(found)}
     if module.params["bricks"] and found.volume_id:
-        volume = parse_volume(ask(module, "volume", "info"), name)
-        heal = ask(module, "volume", "heal", name, "info", "summary")
-        # It fails where a self-heal daemon starts just now, and says nothing then.
-        rc, out, _err = module.run_command(
-            ["gluster", "--mode=script", "volume", "heal", name, "statistics", "heal-count"]
-        )
-        told = parse_bricks(ask(module, "volume", "status", name), heal)
-        bricks = every_brick(volume, told, parse_heal_count(out) if rc == 0 else {})
-        result |= {
-            "bricks": [dataclasses.asdict(brick) for brick in bricks],
-            "layout": {"bricks": volume.bricks, "arbiters": volume.arbiters},
-        }
+        try:
+            volume, bricks = ask_bricks(module, name)
+            result |= {
+                "bricks": [dataclasses.asdict(brick) for brick in bricks],
+                "layout": {"bricks": volume.bricks, "arbiters": volume.arbiters},
+            }
+        except SilentError as error:
+            # Perhaps it is stopped, which whoever asks is about to mend.
+            result["error"] = str(error)
     module.exit_json(changed=False, **result)
 
 

@@ -46,6 +46,10 @@ def test_it_gives_up_where_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "7 files wait to be healed, and nothing moved for 250 s" in result["msg"]
 
 
+def test_a_daemon_that_starts_just_now_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wait(monkeypatch, [{"changed": False, "error": "gluster doesn't answer"}, *look(0)])["waiting"] == 0
+
+
 def test_check_mode_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wait(monkeypatch, look(7), check_mode=True) == {"changed": False, "waiting": 7}
 
