@@ -37,6 +37,9 @@ options:
     type: list
     elements: str
     default: []
+  removal:
+    description: What was decided about hosts that leave.
+    type: dict
 """
 
 EXAMPLES = """

@@ -126,7 +126,7 @@ def read(
     result |= {"rotation": in_force.to_dict(), "secrets": in_force.secret_paths()}
     if not site.problems:
         let_in, untracked = firewall.rules(site, variables), firewall.flows(site)
-        found = {host: {"rules": let_in[host], "untracked": untracked[host]} for host in site.hosts}
+        found = {host: {"rules": rules, "untracked": untracked.get(host, ())} for host, rules in let_in.items()}
         result["firewall"] = json.loads(json.dumps(found, default=dataclasses.asdict))
     return result
 
@@ -347,7 +347,20 @@ def _tls(
         "due": due,
         "files": files,
         "own": users,
+        "stale": _stale(folder, site),
     }, problems
+
+
+def _stale(folder: Path, site: Topology) -> list[str]:
+    """Certificates and keys of hosts that were removed, which nobody needs any more."""
+    needed = {certificate.name for certificate in site.certificates}
+    return [
+        str(path)
+        for path in sorted(folder.glob("*"))
+        if path.suffix in (".crt", ".key")
+        and path.stem not in needed
+        and any(path.stem == name or path.stem.endswith(f".{name}") for name in site.removed)
+    ]
 
 
 def _judge(certificate: Path, key: Path, now: datetime.datetime, **wanted: Any) -> str | None:

@@ -93,13 +93,13 @@ class Flow:
 
 
 def rules(site: Topology, variables: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Rule, ...]]:
-    """What each host of *site* lets in, beside the answers to what it asked. *variables* are the hosts'.
+    """What each host of *site* lets in, and each that leaves it, beside the answers to what it asked.
 
-    Both are free of problems. A host reaches itself anyhow.
+    *variables* are the hosts'. Both are free of problems. A host reaches itself anyhow.
     """
     addresses = {host.name: host.address for host in site.hosts.values()}
     found: dict[str, tuple[Rule, ...]] = {}
-    for host in site.hosts:
+    for host in (*site.hosts, *(host.name for host in site.removed.values() if host.whole)):
         wanted = [
             Rule("tcp", (_span(port.first, port.last),), (*port.clients, *port.networks), port.what)
             for port in site.ports

@@ -194,7 +194,8 @@ SELECT json_build_object(
       'name', slot_name,
       'active', active,
       'wal_status', wal_status,
-      'restart_lsn', restart_lsn) ORDER BY slot_name), '[]')
+      'restart_lsn', restart_lsn,
+      'kind', slot_type) ORDER BY slot_name), '[]')
       FROM pg_replication_slots))
 """
 

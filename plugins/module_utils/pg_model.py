@@ -102,12 +102,13 @@ class ReplicationClient:
 
 @dataclass(frozen=True)
 class Slot:
-    """One replication slot."""
+    """One replication slot. ``kind`` is physical or logical."""
 
     name: str
     active: bool = False
     wal_status: str | None = None
     restart_lsn: Lsn | None = None
+    kind: str = "physical"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ANYONE = "anyone"
 #: Of an Ansible host that says nothing else.
 SSH_PORT = 22
+#: Where GlusterFS' servers and clients ask each other.
+GLUSTERD = 24007
 #: A brick takes any port between these that is free when it starts.
 #: Source: glusterd.vol of Debian 12 (GlusterFS 10) and 13 (11): base-port, max-port.
 BRICKS = (49152, 60999)
@@ -55,10 +57,12 @@ def ports(
     settings: Mapping[str, Any],
     hostvars: Mapping[str, Mapping[str, Any]],
     replicas: Sequence[Replica],
+    leaving: Sequence[str] = (),
 ) -> Iterator[Port]:
     """Every port of the site. Values that are no number are left out: their spec reports them.
 
-    *members_of* maps the groups to their hosts, *hostvars* the hosts to their variables.
+    *members_of* maps the groups to their hosts, *hostvars* the hosts to their variables; *leaving* are the hosts that
+    are in none of the groups any more.
     """
 
     def port(host: str, service: str, option: str, value: Any, where: str, whom: str, **more: Any) -> Iterator[Port]:
@@ -71,7 +75,7 @@ def ports(
     balancers, apps, monitoring = (_once(members_of[group]) for group in ("nginx_lb", "app_replicas", "monitoring"))
     backup, servers = _once(members_of["backup"]), _once(members_of["shared_storage"])
 
-    for host in everybody:
+    for host in (*everybody, *leaving):
         sources = strings(hostvars[host].get("firewall_ssh_sources", [ANYONE]))
         number = hostvars[host].get("firewall_ssh_port", SSH_PORT)
         yield from port(
@@ -108,7 +112,7 @@ def ports(
         clients = _once(servers, apps, balancers, backup)
         where, whom = "storage hosts", "storage, app and backup hosts, load balancers"
         for host in servers:
-            yield Port(host, 24007, 24007, "GlusterFS (glusterd)", where, whom, clients=clients)
+            yield Port(host, GLUSTERD, GLUSTERD, "GlusterFS (glusterd)", where, whom, clients=clients)
             yield Port(host, *BRICKS, "GlusterFS (bricks)", where, whom, clients=clients)
     if backup:
         # Members bring WAL and fetch backups; a backup is fetched from them.

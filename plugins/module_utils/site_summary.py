@@ -29,12 +29,13 @@ def site_summary(
     without: Mapping[str, str],
     notes: Sequence[str] = (),
     monitoring: Sequence[str] = (),
+    removal: Mapping[str, Any] | None = None,
 ) -> str:
-    """Lines for the operator. *site* and *plan* are plain data; *without* is what ``left_out`` found.
+    """Lines for the operator. All is plain data; *without* is what ``left_out`` found.
 
-    *notes* are what else there is to tell; *monitoring* says where Prometheus is.
+    *notes* are what else there is to tell; *monitoring* says where Prometheus is; *removal* is what ``removal`` decided.
     """
-    return "\n".join(_lines(site, plan, without, notes, monitoring))
+    return "\n".join(_lines(site, plan, without, notes, monitoring, removal or {}))
 
 
 def _lines(
@@ -43,6 +44,7 @@ def _lines(
     without: Mapping[str, str],
     notes: Sequence[str],
     monitoring: Sequence[str],
+    removal: Mapping[str, Any],
 ) -> Iterator[str]:
     settings = site["settings"]
     if plan["primary"]:
@@ -58,4 +60,8 @@ def _lines(
     if rotated := ",".join(site["rotation"]["parts"]):
         stage = site["rotation"]["stage"]
         yield f"* a rotation of {rotated} is under way (stage {stage}): run rotate.yml -e rotate={rotated} to finish it"
+    for name in removal.get("hosts", ()):
+        yield f"- {name} was removed: nothing of it is left elsewhere, its data is where it was. Its line may go too."
+    for note in removal.get("notes", ()):
+        yield f"! {note}"
     yield "Next: ansible-playbook renfo.redundancy.status shows every part of the stack."

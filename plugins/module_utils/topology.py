@@ -29,6 +29,9 @@ GROUPS = (
     "backup",
 )
 
+#: Hosts that were taken out of all of these groups, until their last traces are gone.
+REMOVED = "removed"
+
 #: Options of the whole site: any inventory scope may set them, every host must agree on them.
 #: Shape: an argument spec (``type``, ``default``, ``choices``, ``required``) with a description.
 SITE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -186,6 +189,15 @@ HOST_OPTIONS: dict[str, dict[str, Any]] = {
         ),
     },
     **FIREWALL_OPTIONS,
+    "site_removed_from": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["nginx_lb", "app_replicas", "shared_storage", "pg_replica", "monitoring", "backup"],
+        "description": (
+            "Groups that this host was taken out of while it stays in others: site.yml stops what it did there, and "
+            "removes what is left of it elsewhere. A host that goes as a whole is put into the group removed instead."
+        ),
+    },
 }
 
 
@@ -241,6 +253,21 @@ class Certificate:
 
 
 @dataclasses.dataclass(frozen=True)
+class Removed:
+    """A host that leaves some ``groups``, or all, and ``stays`` in others.
+
+    ``slot``: the one that its PostgreSQL instance had; empty if it leaves no cluster, or a member has it by now.
+    """
+
+    name: str
+    address: str
+    whole: bool
+    groups: tuple[str, ...]
+    stays: tuple[str, ...]
+    slot: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Topology:
     """The declared site. ``problems`` is empty, or nothing may be changed on any host."""
 
@@ -257,6 +284,7 @@ class Topology:
     backup: Host | None
     certificates: tuple[Certificate, ...]
     ports: tuple[Port, ...]
+    removed: Mapping[str, Removed]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for playbooks, with what follows from the declared site already worked out."""
@@ -269,6 +297,8 @@ class Topology:
             host: {"write": write_service(self), "read": read_service(self, turn)}
             for turn, host in enumerate(dict.fromkeys(replica.host for replica in self.replicas))
         }
+        # Only then is it asked how its copies are, which takes a second.
+        data["storage_leaves"] = any("shared_storage" in host.groups for host in self.removed.values())
         data["priorities"] = {host.name: 100 - 10 * place for place, host in enumerate(self.load_balancers)}
         data["storage_addresses"] = list(
             dict.fromkeys(
@@ -336,12 +366,17 @@ def topology(
     synchronous, choice = _synchronous(settings["pg_synchronous"], len(members_of["pg_replica"]))
     problems += choice
 
+    removed = _removed(groups.get(REMOVED, ()), members_of, members, hostvars)
+    problems += _removal_problems(removed, hosts, hostvars)
+
     replicas = tuple(_replicas(members_of["app_replicas"], hosts, hostvars))
     problems += _replica_problems(members_of["app_replicas"], hostvars)
     problems += _load_balancer_problems(members_of["nginx_lb"], settings)
     problems += _storage_problems(members_of["shared_storage"], hostvars)
     problems += _backup_problems(members_of)
-    listening = tuple(ports(members_of, settings, hostvars, replicas))
+    listening = tuple(
+        ports(members_of, settings, hostvars, replicas, [host.name for host in removed.values() if host.whole])
+    )
     problems += _port_problems(listening)
 
     return Topology(
@@ -364,6 +399,7 @@ def topology(
             *_metrics_certificates(members_of, hosts),
         ),
         ports=listening,
+        removed=removed,
     )
 
 
@@ -476,6 +512,61 @@ def _service(site: Topology, members: Sequence[Member], session: str) -> dict[st
         "keepalives_count": "3",
         "tcp_user_timeout": "5000",
     }
+
+
+def _removed(
+    gone: Sequence[str],
+    members_of: Mapping[str, Sequence[str]],
+    members: Sequence[Member],
+    hostvars: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Removed]:
+    """Who leaves what. A slot that a member has by now is nobody else's."""
+    taken = {member.slot for member in members}
+    found = {}
+    for name in dict.fromkeys((*gone, *(host for hosts in members_of.values() for host in hosts))):
+        variables = hostvars.get(name, {})
+        whole = name in gone
+        groups = GROUPS if whole else _names(variables.get("site_removed_from"))
+        if groups:
+            held = slot_name(name) if "pg_replica" in groups else ""
+            stays = tuple(group for group in GROUPS if name in members_of[group])
+            found[name] = Removed(name, _address(variables), whole, groups, stays, "" if held in taken else held)
+    return found
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, (list, tuple)) else ()
+
+
+def _removal_problems(
+    removed: Mapping[str, Removed],
+    hosts: Mapping[str, Host],
+    hostvars: Mapping[str, Mapping[str, Any]],
+) -> Iterator[str]:
+    for host in removed.values():
+        both = [group for group in host.stays if host.whole or _tier(group) in host.groups]
+        if both:
+            named = "the group removed" if host.whole else "site_removed_from"
+            yield (
+                f"{host.name}: declared in {', '.join(both)}, and {named} says that it has left. Take it out of "
+                "one of the "
+                "two. A host that stays in other groups is not in the group removed: name what it leaves in "
+                "site_removed_from."
+            )
+        if not host.whole:
+            continue
+        addresses = {host.address, str(hostvars.get(host.name, {}).get("ansible_host") or "")} - {""}
+        for other in hosts.values():
+            if other.name != host.name and other.address in addresses:
+                yield (
+                    f"{host.name}: is in the group removed with the address {other.address}, which {other.name} "
+                    "has: what "
+                    f"is to be stopped there would be {other.name}'s. Remove the address of {host.name}, if it is gone."
+                )
+
+
+def _tier(group: str) -> str:
+    return "pg_replica" if group == "pg_primary" else group
 
 
 def _address(variables: Mapping[str, Any]) -> str:

@@ -12,7 +12,9 @@ short_description: A replicated GlusterFS volume of the servers given
 description:
   - Brings the servers into one pool, creates the volume, sets its options and starts it.
   - Run it on any one of the servers.
-  - Never removes or replaces a brick, and never changes the layout of a volume that is there.
+  - Never changes the layout of a volume that is there. Replaces a brick only of a server that is named in O(removed),
+    and
+    only while both others are online and hold all; that server is told to leave the pool once the new brick has healed.
   - Changes a volume only where this server and those that it reaches are more than half of the pool.
 options:
   name:
@@ -36,6 +38,18 @@ options:
     description: Options of the volume, by name.
     type: dict
     default: {}
+  removed:
+    description: Addresses of servers that leave. A brick of one of them may be replaced by that of a new server.
+    type: list
+    elements: str
+    default: []
+  returned:
+    description:
+      - Addresses of servers that came back with an empty disk and were made ready by
+        M(renfo.redundancy.gluster_return).
+    type: list
+    elements: str
+    default: []
   timeout:
     description: How long the other servers may take to join, in seconds.
     type: int
@@ -73,16 +87,22 @@ actions:
   sample: ["gluster volume start media"]
 """
 
+import dataclasses
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import (
     GlusterError,
     Wanted,
+    every_brick,
+    looks,
+    parse_bricks,
+    parse_heal_count,
     parse_peers,
     parse_volume,
     volume_commands,
 )
+from ansible_collections.renfo.redundancy.plugins.module_utils.gluster_pool import resolved
 
 
 class Gluster:
@@ -100,7 +120,24 @@ class Gluster:
         return out
 
     def peers(self):
-        return parse_peers(self.run("peer", "status", "--xml")) if self.installed else ()
+        if not self.installed:
+            return ()
+        return tuple(
+            dataclasses.replace(peer, names=(*peer.names, *resolved(peer.address)))
+            for peer in parse_peers(self.run("peer", "status", "--xml"))
+        )
+
+    def bricks(self, volume):
+        heal = self.run("volume", "heal", volume.name, "info", "summary", "--xml")
+        bricks = parse_bricks(self.run("volume", "status", volume.name, "--xml"), heal)
+        return every_brick(volume, bricks, self.heal_count(volume.name))
+
+    def heal_count(self, name):
+        # It fails where a self-heal daemon starts just now, and says nothing then.
+        rc, out, _err = self._module.run_command(
+            ["gluster", "--mode=script", "volume", "heal", name, "statistics", "heal-count"]
+        )
+        return parse_heal_count(out) if rc == 0 else {}
 
     def volume(self, name):
         # With no volume at all, and only then, `volume info NAME` would fail: ask for all.
@@ -115,19 +152,19 @@ class Gluster:
         deadline = time.monotonic() + timeout
         local = self.local_addresses()
         while True:
-            connected = {*local, *(peer.address for peer in self.peers() if peer.connected)}
-            missing = [server for server in wanted.servers if server not in connected]
+            peers = [peer for peer in self.peers() if peer.connected]
+            missing = [s for s in wanted if s not in local and not any(peer.is_at(s) for peer in peers)]
             if not missing:
                 return
             if time.monotonic() > deadline:
                 raise GlusterError(
-                    f"{', '.join(missing)} did not join the pool within {timeout} s. A new volume needs all of its "
-                    "servers: start glusterd there (systemctl start glusterd), then run this again."
+                    f"{', '.join(missing)} did not join the pool within {timeout} s. Every new brick needs its "
+                    "server: start glusterd there (systemctl start glusterd), then run this again."
                 )
             time.sleep(0.5)
 
-    def create(self, command, timeout):
-        """Create the volume, once the servers know each other.
+    def insist(self, command, timeout):
+        """Run what needs other servers, once they know each other.
 
         That this one is connected to all of them doesn't say that they are to each other: a server refuses in the
         first of two phases then, and nothing was done anywhere.
@@ -137,9 +174,18 @@ class Gluster:
             try:
                 return self.run(*command)
             except GlusterError as error:
-                if "not connected" not in str(error) or time.monotonic() > deadline:
+                early = "not connected" in str(error) or "'Peer in Cluster' state" in str(error)
+                if not early or time.monotonic() > deadline:
                     raise
             time.sleep(0.5)
+
+
+def newcomers(command):
+    """Servers that must be in the pool before *command*: those of the bricks that it makes."""
+    bricks = [word for word in command if ":/" in word]
+    if command[:2] == ("volume", "create"):
+        return [brick.rpartition(":")[0] for brick in bricks]
+    return [bricks[-1].rpartition(":")[0]] if command[1] in ("replace-brick", "reset-brick") else []
 
 
 def main():
@@ -150,6 +196,8 @@ def main():
             "brick": {"type": "path", "required": True},
             "arbiter": {"type": "bool", "default": False},
             "options": {"type": "dict", "default": {}},
+            "removed": {"type": "list", "elements": "str", "default": []},
+            "returned": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 30},
         },
         supports_check_mode=True,
@@ -163,12 +211,15 @@ def main():
     )
     gluster = Gluster(module)
     try:
-        commands = volume_commands(wanted, gluster.local_addresses(), gluster.peers(), gluster.volume(wanted.name))
+        peers, volume = gluster.peers(), gluster.volume(wanted.name)
+        removed, returned = module.params["removed"], module.params["returned"]
+        bricks = gluster.bricks(volume) if looks(wanted, peers, volume, removed, returned) else ()
+        commands = volume_commands(wanted, gluster.local_addresses(), peers, volume, removed, bricks, returned)
         if not module.check_mode:
             for command in commands:
-                if command[:2] == ("volume", "create"):
-                    gluster.wait_for_peers(wanted, module.params["timeout"])
-                    gluster.create(command, module.params["timeout"])
+                if newcomers(command):
+                    gluster.wait_for_peers(newcomers(command), module.params["timeout"])
+                    gluster.insist(command, module.params["timeout"])
                 else:
                     gluster.run(*command)
     except GlusterError as error:

@@ -344,6 +344,17 @@ def inventory(change: Callable[[dict[str, Any]], object] | None) -> Iterator[Pat
         yield copy
 
 
+def leave(groups: dict[str, Any], *names: str) -> None:
+    """Move hosts into the group ``removed``, with their variables."""
+    gone: dict[str, Any] = {}
+    for data in groups.values():
+        for name in names:
+            variables = (data.get("hosts") or {}).pop(name, None)
+            gone[name] = gone.get(name) or variables
+    groups.setdefault("removed", {"hosts": {}})["hosts"] |= gone
+    groups["lab"]["children"]["removed"] = {}
+
+
 def same(values: Sequence[Any]) -> bool:
     """Whether all *values* are the same one."""
     return len(set(values)) == 1

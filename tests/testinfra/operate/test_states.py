@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.lab import Lab
+from tests.support.lab import Lab, leave
 from tests.support.rounds import rounds_only
 
 
@@ -80,6 +80,28 @@ def test_hosts_that_are_down_are_named_and_the_rest_converges(lab: Lab, two_host
     assert status.rc != 0
     for host in two_hosts_down:
         assert host in status.output
+
+
+def test_a_standby_is_removed_and_added_again(lab: Lab) -> None:
+    written = lab.write_session("before pg3 left")
+    folder = lab.directory.parents[2] / f"inventories/lab/.secrets/{lab.name}/tls"
+    address = lab.addresses["pg3"]
+    play = lab.play("site.yml", change=lambda groups: leave(groups, "pg3"), extra={"pg_synchronous": "any_1"})
+    try:
+        assert play.rc == 0, play.output
+        assert "pg3 was removed" in play.said()
+        assert lab.sql("pg1", "SELECT string_agg(slot_name, ',') FROM pg_replication_slots") == "pg2"
+        assert lab.sql("pg1", "SHOW synchronous_standby_names") == 'ANY 1 ("pg2")'
+        assert address not in lab.run("pg1", "cat /etc/postgresql/*/main/pg_hba.conf /etc/pg-guard/*")
+        assert address not in lab.run("ops1", "cat /etc/pgbackrest/pgbackrest.conf")
+        assert list(folder.glob("*pg3.*")) == []
+        assert lab.host("pg3").run("pgrep -u postgres -x postgres").rc == 1
+        assert lab.write_session("while pg3 was away")["id"] > written["id"]
+    finally:
+        back = lab.play("site.yml")
+    assert back.rc == 0, back.output
+    lab.wait_healthy()
+    assert lab.sql("pg3", f"SELECT note FROM sessions WHERE id = {written['id']}") == "before pg3 left"
 
 
 def test_a_volume_with_an_arbiter(lab: Lab) -> None:

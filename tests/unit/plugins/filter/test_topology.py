@@ -486,3 +486,15 @@ def test_a_rotation_whose_state_is_broken(site: Site) -> None:
     (folder / "state.json").write_text("{}")
     (problem,) = site.problems()
     assert problem.startswith("A rotation was interrupted, and its state can't be used: ")
+def test_certificates_of_hosts_that_left_are_stale(site: Site) -> None:
+    folder = site.folder / ".secrets/tls"
+    made(folder, site.read())
+    for name in ("pg3", "backup.pg3", "pg33"):
+        (folder / f"{name}.crt").touch()
+        (folder / f"{name}.key").touch()
+    assert site.read()["tls"]["stale"] == []
+    site.groups["pg_replica"].remove("pg3")
+    site.groups["removed"] = ["pg3"]
+    site.everywhere["pg_synchronous"] = "any_1"
+    stale = [Path(path).name for path in site.read()["tls"]["stale"]]
+    assert stale == ["backup.pg3.crt", "backup.pg3.key", "pg3.crt", "pg3.key"]

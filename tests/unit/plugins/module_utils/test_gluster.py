@@ -15,7 +15,12 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import (
     Volume,
     VolumeStatus,
     Wanted,
+    every_brick,
+    heal_progress,
+    is_healed,
+    looks,
     parse_bricks,
+    parse_heal_count,
     parse_peers,
     parse_volume,
     volume_commands,
@@ -34,10 +39,10 @@ PEERS = tuple(Peer(server, connected=True) for server in SERVERS[1:])
 def test_peers() -> None:
     xml = gluster_says.peer_status((SERVERS[1], True, 3), (SERVERS[2], False, 3), ("10.0.0.24", True, 4))
     assert parse_peers(xml) == (
-        Peer(SERVERS[1], connected=True),
-        Peer(SERVERS[2], connected=False),
+        Peer(SERVERS[1], connected=True, names=(SERVERS[1],)),
+        Peer(SERVERS[2], connected=False, names=(SERVERS[2],)),
         # Not in the cluster yet: as good as gone.
-        Peer("10.0.0.24", connected=False),
+        Peer("10.0.0.24", connected=False, names=("10.0.0.24",)),
     )
     assert parse_peers(gluster_says.peer_status()) == ()
 
@@ -157,32 +162,197 @@ def test_a_volume_is_changed_where_most_servers_hear_of_it(connected: list[bool]
             volume_commands(WANTED, (SERVERS[0],), peers, other)
 
 
+NEW = "10.0.0.24"
+SWAPPED = dataclasses.replace(WANTED, servers=(*SERVERS[:2], NEW))
+OLD_BRICK, NEW_BRICK = BRICKS[2], f"{NEW}:{BRICK}"
+WHOLE = tuple(Brick(name, online=True, to_heal=0) for name in BRICKS)
+DEAD = (Brick(BRICKS[0], True, 7), Brick(BRICKS[1], True, 7), Brick(OLD_BRICK, online=False, to_heal=None))
+REPLACE = f"volume replace-brick media {OLD_BRICK} {NEW_BRICK} commit force"
+
+
+def say(commands: tuple[tuple[str, ...], ...]) -> list[str]:
+    return [" ".join(command) for command in commands]
+
+
 @pytest.mark.parametrize(
-    ("volume", "words"),
+    ("peers", "bricks", "expected"),
     [
+        pytest.param(PEERS, WHOLE, [f"peer probe {NEW}", REPLACE], id="the old one lives and all is healed"),
         pytest.param(
-            dataclasses.replace(THERE, bricks=(*BRICKS[:2], f"10.0.0.99:{BRICK}")),
-            [
-                f"volume media has the bricks {BRICKS[0]}, {BRICKS[1]}, 10.0.0.99:{BRICK}, the inventory wants {', '.join(BRICKS)}."
-            ],
-            id="a host was swapped in the inventory",
+            (PEERS[0], Peer(SERVERS[2], connected=False)),
+            DEAD,
+            [f"peer probe {NEW}", REPLACE],
+            id="the old one is dead, and files wait for it",
         ),
-        pytest.param(dataclasses.replace(THERE, bricks=BRICKS[:2]), ["has the bricks"], id="a brick more"),
+        pytest.param((*PEERS, Peer(NEW, connected=True)), WHOLE, [REPLACE], id="interrupted after the probe"),
         pytest.param(
-            dataclasses.replace(THERE, arbiters=1),
-            ["with an arbiter, the inventory wants"],
-            id="an arbiter that isn't wanted",
+            (*PEERS, Peer("app4.example", connected=True, names=(NEW,))), WHOLE, [REPLACE], id="known by another name"
         ),
     ],
 )
-def test_bricks_are_never_replaced(volume: Volume, words: list[str]) -> None:
+def test_a_brick_is_replaced(peers: tuple[Peer, ...], bricks: tuple[Brick, ...], expected: list[str]) -> None:
+    assert looks(SWAPPED, peers, THERE, SERVERS[2:], ())
+    assert say(volume_commands(SWAPPED, SERVERS[:1], peers, THERE, SERVERS[2:], bricks)) == expected
+
+
+REPLACED = dataclasses.replace(THERE, bricks=SWAPPED.bricks)
+FILLED = tuple(Brick(name, online=True, to_heal=0) for name in SWAPPED.bricks)
+
+
+@pytest.mark.parametrize(
+    ("bricks", "connected", "expected"),
+    [
+        (FILLED, True, [f"peer detach {SERVERS[2]}"]),
+        (FILLED, False, [f"peer detach {SERVERS[2]} force"]),
+        ((*FILLED[:2], dataclasses.replace(FILLED[2], to_heal=3)), True, []),
+        ((*FILLED[:2], dataclasses.replace(FILLED[2], to_heal=None)), True, []),
+        ((*FILLED[:2], dataclasses.replace(FILLED[2], online=False)), True, []),
+    ],
+)
+def test_the_old_server_leaves_once_the_new_copy_is_whole(
+    bricks: tuple[Brick, ...], connected: bool, expected: list[str]
+) -> None:
+    peers = (PEERS[0], Peer(SERVERS[2], connected), Peer(NEW, connected=True))
+    assert looks(SWAPPED, peers, REPLACED, SERVERS[2:], ())
+    assert say(volume_commands(SWAPPED, SERVERS[:1], peers, REPLACED, SERVERS[2:], bricks)) == expected
+    # Nobody leaves who wasn't named.
+    assert volume_commands(SWAPPED, SERVERS[:1], peers, REPLACED, (), bricks) == ()
+    assert not looks(SWAPPED, peers, REPLACED, (), ())
+
+
+def test_nothing_is_left_of_it() -> None:
+    peers = (PEERS[0], Peer(NEW, connected=True))
+    assert not looks(SWAPPED, peers, REPLACED, SERVERS[2:], ())
+    assert volume_commands(SWAPPED, SERVERS[:1], peers, REPLACED, SERVERS[2:]) == ()
+
+
+ARBITER = dataclasses.replace(THERE, arbiters=1)
+WITH_ARBITER = dataclasses.replace(SWAPPED, arbiter=True)
+FIRST_LOST = (Brick(BRICKS[0], online=False, to_heal=None), Brick(BRICKS[1], True, 7), Brick(BRICKS[2], True, 7))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "volume", "removed", "bricks", "words"),
+    [
+        pytest.param(SWAPPED, THERE, (), WHOLE, "Put the host at 10.0.0.23 back", id="nobody was named"),
+        pytest.param(SWAPPED, THERE, (NEW,), WHOLE, "Put the host at 10.0.0.23 back", id="another one was named"),
+        pytest.param(
+            dataclasses.replace(WANTED, servers=(SERVERS[0], NEW, "10.0.0.25")),
+            THERE,
+            SERVERS[1:],
+            WHOLE,
+            "One host is replaced at a time, so that two copies remain: put 10.0.0.23 back",
+            id="two at a time",
+        ),
+        pytest.param(
+            dataclasses.replace(WANTED, servers=SERVERS[:2]), THERE, SERVERS[2:], WHOLE, "never changed", id="fewer"
+        ),
+        pytest.param(WANTED, ARBITER, (), WHOLE, "with an arbiter, the inventory wants", id="an arbiter less"),
+        pytest.param(
+            SWAPPED,
+            THERE,
+            SERVERS[2:],
+            (WHOLE[0], dataclasses.replace(WHOLE[1], online=False, to_heal=None), WHOLE[2]),
+            "the one of 10.0.0.22 is offline",
+            id="another copy is offline",
+        ),
+        pytest.param(
+            SWAPPED,
+            THERE,
+            SERVERS[2:],
+            (*WHOLE[:2], dataclasses.replace(WHOLE[2], to_heal=4)),
+            "4 files of 10.0.0.23 wait to be healed, expected none while 10.0.0.23 leaves: it may hold what no other",
+            id="the old one has something to give",
+        ),
+        pytest.param(
+            SWAPPED,
+            THERE,
+            SERVERS[2:],
+            (dataclasses.replace(WHOLE[0], to_heal=None), *WHOLE[1:]),
+            "an unknown number of files of 10.0.0.21",
+            id="one doesn't say",
+        ),
+        pytest.param(
+            dataclasses.replace(WITH_ARBITER, servers=(NEW, *SERVERS[1:])),
+            ARBITER,
+            SERVERS[:1],
+            FIRST_LOST,
+            "the arbiter holds no content, so it may hold what no other brick does",
+            id="content may be on the dead one alone",
+        ),
+        pytest.param(
+            dataclasses.replace(WITH_ARBITER, servers=(SERVERS[1], SERVERS[2], NEW)),
+            ARBITER,
+            SERVERS[:1],
+            WHOLE,
+            "The arbiter is 10.0.0.23: list it last",
+            id="the arbiter would become a copy",
+        ),
+    ],
+)
+def test_a_brick_is_kept(
+    wanted: Wanted, volume: Volume, removed: tuple[str, ...], bricks: tuple[Brick, ...], words: str
+) -> None:
     with pytest.raises(GlusterError) as caught:
-        volume_commands(WANTED, (SERVERS[0],), PEERS, volume)
-    for text in [
-        *words,
-        "Bricks hold data and are never replaced by a converge. Put the old hosts back into shared_storage",
-    ]:
-        assert text in str(caught.value)
+        volume_commands(wanted, (SERVERS[0],), PEERS, volume, removed, bricks)
+    assert words in str(caught.value)
+
+
+def test_an_arbiter_is_replaced_while_files_wait_for_it() -> None:
+    assert say(volume_commands(WITH_ARBITER, SERVERS[:1], PEERS, ARBITER, SERVERS[2:], DEAD)) == [
+        f"peer probe {NEW}",
+        REPLACE,
+    ]
+
+
+def test_a_server_that_came_back_empty_is_filled() -> None:
+    online = tuple(Brick(name, online=True, to_heal=0) for name in BRICKS)
+    assert looks(WANTED, PEERS, THERE, (), SERVERS[1:2])
+    assert say(volume_commands(WANTED, SERVERS[:1], PEERS, THERE, (), online, SERVERS[1:2])) == [
+        f"volume reset-brick media {BRICKS[1]} start",
+        f"volume reset-brick media {BRICKS[1]} {BRICKS[1]} commit force",
+    ]
+    with pytest.raises(GlusterError, match=r"the one of 10\.0\.0\.23 is offline"):
+        volume_commands(WANTED, SERVERS[:1], PEERS, THERE, (), DEAD, SERVERS[1:2])
+
+
+COUNT = f"""Gathering count of entries to be healed on volume media has been successful
+
+Brick {BRICKS[0]}
+Number of entries: 7
+
+Brick {BRICKS[1]}
+Status: Brick is not connected
+No gathered input for this brick
+
+Brick {BRICKS[2]}
+Number of entries: 0
+"""
+
+
+def test_a_brick_that_nobody_reaches_is_not_whole() -> None:
+    """Found on a server that had served the brick before: status and heal info called it connected, and healed."""
+    assert parse_heal_count(COUNT) == {BRICKS[0]: 7, BRICKS[2]: 0}
+    assert every_brick(THERE, WHOLE[:2], parse_heal_count(COUNT)) == (
+        Brick(BRICKS[0], online=True, to_heal=7),
+        Brick(BRICKS[1], online=True, to_heal=None),
+        # Of a server that is out of reach, volume status says nothing at all.
+        Brick(BRICKS[2], online=False, to_heal=None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("bricks", "healed", "text"),
+    [
+        (WHOLE, True, "0 files wait to be healed"),
+        (DEAD, False, "7 files wait to be healed; offline: 10.0.0.23"),
+        ((dataclasses.replace(WHOLE[0], to_heal=None),), False, "an unknown number of files wait to be healed"),
+        ((), False, "0 files wait to be healed"),
+    ],
+)
+def test_how_far_a_heal_is(bricks: tuple[Brick, ...], healed: bool, text: str) -> None:
+    assert is_healed(bricks) is healed
+    assert heal_progress(bricks).text == text
 
 
 @given(

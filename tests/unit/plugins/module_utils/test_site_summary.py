@@ -80,3 +80,11 @@ def test_what_was_left_out_is_told() -> None:
         "! pg3: left alone: pg1 must be seen first",
         "* the primary is pg2, the inventory says pg1",
     ]
+
+
+def test_who_left_is_named() -> None:
+    lines = site_summary(SITE, PLAN, {}, removal={"hosts": {"pg3": {}}, "notes": ["pg9 was removed."]}).splitlines()
+    assert lines[2:4] == [
+        "- pg3 was removed: nothing of it is left elsewhere, its data is where it was. Its line may go too.",
+        "! pg9 was removed.",
+    ]

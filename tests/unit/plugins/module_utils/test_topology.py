@@ -465,3 +465,54 @@ def test_whoever_takes_part_in_backups_is_server_and_client() -> None:
 )
 def test_backups_lie_on_one_host_of_their_own(hosts: list[str], words: str) -> None:
     assert any(words in problem for problem in declare({"backup": hosts}).problems)
+
+
+def leaving(**hosts: Any) -> Topology:
+    """pg3 and app3 left as a whole; *hosts* have variables."""
+    changes = {
+        "app_replicas": ["app1", "app2"],
+        "shared_storage": ["app1", "app2", "ops1"],
+        "pg_replica": ["pg2"],
+        "removed": ["pg3", "app3"],
+    }
+    return declare(changes, {"pg_synchronous": "any_1"}, **hosts)
+
+
+def test_what_leaves() -> None:
+    site = leaving(lb2={"site_removed_from": ["backup"]})
+    assert site.problems == ()
+    assert "pg3" not in site.hosts
+    assert not {"10.0.0.33/32", "10.0.0.23/32"} & {rule.address for rule in hba_rules(site)}
+    removed = {name: (host.whole, host.slot, host.stays) for name, host in site.removed.items()}
+    assert removed == {
+        "pg3": (True, "pg3", ()),
+        "app3": (True, "app3", ()),
+        "lb2": (False, "", ("nginx_lb",)),
+    }
+    assert site.to_dict()["storage_leaves"]
+    assert not declare().to_dict()["storage_leaves"]
+
+
+def test_a_slot_that_a_member_has_by_now_is_nobody_elses() -> None:
+    site = declare({"removed": ["PG2"]})
+    assert site.removed["PG2"].slot == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "hosts", "words"),
+    [
+        ({"removed": ["pg3"]}, {}, "pg3: declared in pg_replica, and the group removed says that it has left"),
+        (
+            {},
+            {"pg1": {"site_removed_from": ["pg_replica"]}},
+            "pg1: declared in pg_primary, and site_removed_from says that it has left",
+        ),
+        (
+            {"removed": ["pg3"], "pg_replica": ["pg2"]},
+            {"pg3": {"ansible_host": "10.0.0.32"}, "pg2": {"pg_synchronous": "off"}},
+            "pg3: is in the group removed with the address 10.0.0.32, which pg2 has",
+        ),
+    ],
+)
+def test_what_can_not_leave(changes: Groups, hosts: dict[str, Any], words: str) -> None:
+    assert any(words in problem for problem in declare(changes, **hosts).problems)

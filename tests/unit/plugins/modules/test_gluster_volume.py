@@ -33,6 +33,8 @@ class Server:
             "brick": BRICK,
             "arbiter": False,
             "options": {"network.ping-timeout": 2},
+            "removed": [],
+            "returned": [],
             "timeout": 30,
             **params,
         }
@@ -44,6 +46,7 @@ class Server:
         self.status = "Created"
         self.options: dict[str, str] = {}
         self.broken: dict[str, str] = {}
+        self.waiting = 0  # entries in the index of every brick
         self.strangers = 0  # so many times the servers don't know each other yet
         self.changes: list[str] = []
         self.result: dict[str, Any] = {}
@@ -84,6 +87,16 @@ class Server:
                 self.bricks = [word for word in rest if ":" in word]
             case ["volume", "set", "media", name, value]:
                 self.options[name] = value
+            case ["volume", "status", "media", "--xml"]:
+                return gluster_says.volume_status([(*brick.split(":"), True) for brick in self.bricks])
+            case ["volume", "heal", "media", "info", "summary", "--xml"]:
+                return gluster_says.heal_summary(dict.fromkeys(self.bricks, 0))
+            case ["volume", "heal", "media", "statistics", "heal-count"]:
+                return "".join(f"Brick {brick}\nNumber of entries: {self.waiting}\n\n" for brick in self.bricks)
+            case ["volume", "replace-brick", "media", old, new, "commit", "force"]:
+                self.bricks = [new if brick == old else brick for brick in self.bricks]
+            case ["peer", "detach", address]:
+                self.peers.remove(address)
             case ["volume", "start", "media"]:
                 self.status = "Started"
             case _:
@@ -189,5 +202,22 @@ def test_a_volume_with_other_bricks_is_left_alone(run: Any) -> None:
     server.bricks = [*BRICKS[:2], f"10.0.0.99:{BRICK}"]
     server.peers = list(SERVERS[1:])
     result = run(server)
-    assert "Bricks hold data and are never replaced by a converge" in result["msg"]
+    assert "Put the host at 10.0.0.99 back into shared_storage" in result["msg"]
     assert server.changes == []
+
+
+def test_a_server_is_replaced_and_leaves(run: Any) -> None:
+    server = Server(servers=[*SERVERS[:2], "10.0.0.24"], removed=[SERVERS[2]])
+    server.bricks, server.peers, server.status = list(BRICKS), list(SERVERS[1:]), "Started"
+    server.options = {"network.ping-timeout": "2"}
+    assert run(server)["changed"]
+    assert server.changes == [
+        "peer probe 10.0.0.24",
+        f"volume replace-brick media {BRICKS[2]} 10.0.0.24:{BRICK} commit force",
+    ]
+    server.waiting = 3
+    assert run(server)["actions"] == []
+    server.waiting = 0
+    assert run(server)["actions"] == ["gluster peer detach 10.0.0.23"]
+    assert run(server)["actions"] == []
+    assert server.peers == ["10.0.0.22", "10.0.0.24"]
