@@ -163,7 +163,8 @@ def switch(params, check_mode, run=run):
                 remove(home, removed)
             images = surplus_images(params["image"], home, removed, run)
             for image in images if not check_mode else []:
-                run(["podman", "image", "rm", image], PODMAN_TIMEOUT)
+                # A copy that was killed may have left its container behind.
+                run(["podman", "image", "rm", "--force", image], PODMAN_TIMEOUT)
     words = [f"removed: {release}\n" for release in removed + images]
     words += [f"unit: of {new.current}\n"] if other_unit else []
     return {
