@@ -97,7 +97,8 @@ def plan(topology: Data, hostvars: Data, drain: str = "", without: str = "") -> 
 
 def named() -> bool:
     """Whether the release was named with ``-e``; what the inventory says of it can't be seen then."""
-    return bool({"app_replicas_version", "app_replicas_archive"} & set(load_extra_vars(DataLoader())))
+    names = {"app_replicas_version", "app_replicas_archive", "app_replicas_image"}
+    return bool(names & set(load_extra_vars(DataLoader())))
 
 
 def pause(topology: Data, hostvars: Data) -> int:
@@ -150,7 +151,9 @@ def _without_lost(hosts: Mapping[str, deploy.Seen], failed: Mapping[str, str]) -
 
 def site_release(topology: Data, hostvars: Data) -> dict[str, Any]:
     """What ``site.yml`` is to do about the release."""
-    kept = deploy.keep(seen(topology, hostvars), topology["release"].get("id", ""))
+    release = topology["release"]
+    in_container = release.get("runtime") == "container"
+    kept = deploy.keep(seen(topology, hostvars), release.get("id", ""), in_container)
     return {
         "release": kept.release,
         "over": kept.over,
@@ -178,6 +181,7 @@ def _seen(topology: Data, host: str, variables: Data) -> deploy.Seen:
     return deploy.Seen(
         state=State.from_dict(releases),
         releases=tuple(releases.get("releases", ())),
+        images=frozenset(releases.get("images", ())),
         copies=tuple(
             deploy.Copy(
                 copy,

@@ -24,6 +24,9 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.inventory_check i
 from ansible_collections.renfo.redundancy.plugins.module_utils.pki import RENEW_DAYS, certificate_problem
 from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
     archive_names,
+    image_archive_problem,
+    image_problem,
+    image_release_id,
     release_id,
     release_problems,
     version_problem,
@@ -87,6 +90,8 @@ _value:
   type: dict
 """
 
+#: The value of ``app_replicas_runtime`` that needs no containers.
+NATIVE = "native"
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
@@ -246,22 +251,32 @@ def _release(
     if not hosts:
         return {}, []
     first = variables[hosts[0]]
-    archive = Path(str(first.get("app_replicas_archive", "")))
+    runtimes = {host: variables[host].get("app_replicas_runtime") or NATIVE for host in hosts}
+    if problem := _runtime_problem(runtimes, first, site.settings["site_media_directory"]):
+        return {}, [problem]
+    in_container, image = runtimes[hosts[0]] != NATIVE, str(first.get("app_replicas_image") or "")
+    if in_container and image:
+        found = [f"{problem}." for problem in filter(None, [image_problem(image)])]
+        identity = image_release_id(image, str(version))
+        return {"id": identity, "archive": "", "version": str(version), "runtime": runtimes[hosts[0]]}, found
+    if not first.get("app_replicas_archive"):
+        return {}, ["app_replicas_archive is not set. It is the release, an archive on this controller."]
+    archive = Path(str(first["app_replicas_archive"]))
     if not archive.is_file():
         return {}, [
             f"app_replicas_archive is {str(archive)!r}: there is no such file on this controller. "
             "Build the release first."
         ]
     try:
-        names = archive_names(archive)
+        if in_container:
+            found = list(filter(None, [image_archive_problem(archive)]))
+        else:
+            found = list(release_problems(archive_names(archive), str(first.get("app_replicas_entry_point") or "")))
     except ValueError as error:
         return {}, [f"app_replicas_archive: {error}"]
-    found = [
-        f"app_replicas_archive {archive}: {problem}."
-        for problem in release_problems(names, str(first["app_replicas_entry_point"]))
-    ]
+    found = [f"app_replicas_archive {archive}: {problem}." for problem in found]
     parts = [archive]
-    if first.get("app_replicas_requirements"):
+    if first.get("app_replicas_requirements") and not in_container:
         # Other wheels make another release, even of the same archive.
         parts.append(Path(str(first["app_replicas_requirements"])))
         if not parts[1].is_file():
@@ -273,7 +288,27 @@ def _release(
         "id": release_id(*parts, version=str(version)),
         "archive": str(archive),
         "version": str(version),
+        "runtime": runtimes[hosts[0]],
     }, found
+
+
+def _runtime_problem(runtimes: Mapping[str, str], variables: Mapping[str, Any], media_directory: str) -> str:
+    """What keeps the application from running on all hosts by the same runtime."""
+    if len(set(runtimes.values())) > 1:
+        said = ", ".join(f"{host} {runtime}" for host, runtime in runtimes.items())
+        return f"app_replicas_runtime differs: {said}. A release is for one runtime: set the same on every host."
+    image = variables.get("app_replicas_image")
+    if set(runtimes.values()) == {NATIVE}:
+        problem = "app_replicas_image is set, which needs app_replicas_runtime: container. Set that, or no image."
+        return problem if image else ""
+    if image and variables.get("app_replicas_archive"):
+        return "app_replicas_image and app_replicas_archive are both set: the release is one of them. Set one."
+    if Path(media_directory).parent == Path("/"):
+        return (
+            f"site_media_directory is {media_directory!r}: containers get the folder above it, so that a store which "
+            "is mounted again reaches them. Choose one that is two levels deep, such as /srv/media."
+        )
+    return ""
 
 
 def _rotation(site: Topology, secrets: Path) -> tuple[InForce, list[str]]:

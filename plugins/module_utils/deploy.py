@@ -37,10 +37,14 @@ class Copy:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """A host as observed. *error* says why it couldn't be; then nothing else is known."""
+    """A host as observed. *error* says why it couldn't be; then nothing else is known.
+
+    *images* are those of its releases that run in containers.
+    """
 
     state: State = dataclasses.field(default_factory=State)
     releases: tuple[str, ...] = ()
+    images: frozenset[str] = frozenset()
     copies: tuple[Copy, ...] = ()
     error: str = ""
 
@@ -325,8 +329,8 @@ class Kept:
     notes: tuple[str, ...] = ()
 
 
-def keep(seen: Mapping[str, Seen], declared: str) -> Kept:
-    """The release for ``site.yml``, whose inventory declares *declared*.
+def keep(seen: Mapping[str, Seen], declared: str, in_container: bool = False) -> Kept:
+    """The release for ``site.yml``, whose inventory declares *declared*, to be run *in_container* or not.
 
     It keeps what ``deploy.yml`` brought in place of exactly that one. If the inventory says something else by now,
     it was edited since, and counts.
@@ -352,6 +356,17 @@ def keep(seen: Mapping[str, Seen], declared: str) -> Kept:
             ),
         )
     line = f"app_replicas_version: '{named}'" if version_of(release) else "app_replicas_archive: its archive"
+    if any((release in host.images) != in_container for host in brought.values()):
+        runs, says = ("native", "container") if in_container else ("container", "native")
+        return Kept(
+            release,
+            declared,
+            (
+                f"{_and(list(brought))} got release {release} by deploy.yml, whose app_replicas_runtime is {runs}; the "
+                f"inventory still declares {declared}, and {says}. Write into it what is to run "
+                f"(app_replicas_runtime: {runs} and {line}), then run site.yml again.",
+            ),
+        )
     lacking = [name for name, host in others.items() if release not in host.releases]
     if lacking:
         return Kept(

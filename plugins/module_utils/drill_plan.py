@@ -203,6 +203,7 @@ def _word(fault: Fault, host: str, variables: Mapping[str, Data]) -> dict[str, A
         # It will not get ready however long somebody waits.
         return {
             "app_replicas_archive": _variable(variables, host, "drill_bad_release", ""),
+            "app_replicas_image": "",
             "app_replicas_ready_timeout": 20,
         }
     powerless = not _variable(variables, host, "pg_fence_command", "")

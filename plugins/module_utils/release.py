@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import lzma
 import posixpath
 import re
@@ -17,6 +18,8 @@ from pathlib import Path
 
 #: A name for a folder, and one that no shell, unit file or environment file reads as anything else.
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
+#: An image by its content: with a tag alone each host might pull another one.
+_IMAGE = re.compile(r"[a-z0-9][\w.-]*(:[0-9]+)?(/[\w.-]+)+(:[\w.-]+)?@sha256:([0-9a-f]{64})")
 _VERSIONED = re.compile(rf"({VERSION.pattern})-[0-9a-f]{{12}}")
 
 
@@ -49,6 +52,40 @@ def release_id(*parts: Path, version: str = "") -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return "-".join(filter(None, (version, digest.hexdigest()[:12])))
+
+
+def image_release_id(image: str, version: str = "") -> str:
+    """The id of a release that is an image in a registry: the digest stands for all that it is made of."""
+    return "-".join(filter(None, (version, image.rpartition("@sha256:")[2][:12])))
+
+
+def image_problem(image: str) -> str:
+    """Why hosts can't be told to pull *image*; empty if they can."""
+    if _IMAGE.fullmatch(image):
+        return ""
+    return (
+        f"app_replicas_image is {image!r}, expected a registry, a name and a digest, such as "
+        "registry.example.org/shop:1.4.0@sha256:<64 hex digits>: behind a tag alone each host may find another image"
+    )
+
+
+def image_archive_problem(archive: Path) -> str:
+    """Why *archive* can't be loaded as one image; empty if it can.
+
+    Raises ``ValueError`` when it is no archive, or broken.
+    """
+    hint = "make it with docker save or podman save, of one image"
+    try:
+        with tarfile.open(archive) as index:
+            stream = index.extractfile("manifest.json")
+            found = json.load(stream) if stream else None
+    except KeyError:
+        return f"it is no image archive, for it has no manifest.json: {hint}"
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{archive} is no image archive: {error}") from error
+    if not isinstance(found, list) or len(found) != 1:
+        return f"it holds {len(found) if isinstance(found, list) else 'no'} images: {hint}"
+    return ""
 
 
 def archive_names(archive: Path) -> tuple[str, ...]:

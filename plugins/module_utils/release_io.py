@@ -4,7 +4,8 @@
 """The releases of the application as they lie on a host.
 
 ``HOME/releases/<id>/`` with a file ``.complete`` in each that was unpacked to its end, the link ``HOME/current``, and
-``HOME/releases.json`` with what ``release_state`` remembers beside it.
+``HOME/releases.json`` with what ``release_state`` remembers beside it. ``.image`` in a release says that it is an
+image, which Podman keeps, and ``.service`` is the unit that its copies are started by: both go with the release.
 """
 
 from __future__ import annotations
@@ -50,21 +51,58 @@ def complete_releases(home: Path) -> list[str]:
 def observe(home: Path) -> dict[str, Any]:
     """State and releases as plain data."""
     try:
-        return {**read_state(home).to_dict(), "releases": complete_releases(home), "error": ""}
+        there = complete_releases(home)
+        images = [release for release in there if (home / "releases" / release / ".image").exists()]
+        return {**read_state(home).to_dict(), "releases": there, "images": images, "error": ""}
     except (ReleaseError, OSError) as error:
-        return {**State().to_dict(), "releases": [], "error": str(error)}
+        return {**State().to_dict(), "releases": [], "images": [], "error": str(error)}
 
 
-def apply(home: Path, old: State, new: State) -> None:
-    """Make *new* of *old*. Interrupted at any point, what is found is one of the two."""
+def apply(home: Path, old: State, new: State, unit: Path | None = None) -> None:
+    """Make *new* of *old*, with the *unit* file that belongs to it.
+
+    Interrupted at any point, what is found is one of the two.
+    """
+    if unit and new.current != old.current:
+        _keep_unit(home / "releases" / old.current, unit)
     if new.trial:
         # Before the link: whoever finds the link must know what ran before.
         _write(home, new)
     if new.current != old.current:
         _mark_version(home / "releases" / new.current)
         _link(home, new.current)
-    if not new.trial:
+    if unit and not has_unit(home, new.current, unit):
+        _replace(unit, _unit_of(home, new.current).read_text(encoding="utf-8"))
+    if not new.trial and new != old:
         _write(home, new)
+
+
+def has_unit(home: Path, release: str, unit: Path) -> bool:
+    """Whether the file *unit* is the one that *release* brought; if it brought none, any will do."""
+    brought = _unit_of(home, release)
+    if not release or not brought.is_file():
+        return True
+    return unit.is_file() and unit.read_bytes() == brought.read_bytes()
+
+
+def _unit_of(home: Path, release: str) -> Path:
+    return home / "releases" / release / ".service"
+
+
+def _keep_unit(folder: Path, unit: Path) -> None:
+    """A release of before units came with releases gets the one that it ran with."""
+    if folder.name != "releases" and folder.is_dir() and unit.is_file() and not (folder / ".service").exists():
+        _replace(folder / ".service", unit.read_text(encoding="utf-8"))
+
+
+def surplus_tags(tags: Collection[str], releases: Collection[str]) -> list[str]:
+    """Those *tags* of images that are of none of the *releases*."""
+    return sorted(set(tags) - {tag(release) for release in releases})
+
+
+def tag(release: str) -> str:
+    """The tag of a release's image: an id may have a character that a tag may not."""
+    return release.replace("+", "_")
 
 
 def remove(home: Path, releases: Collection[str]) -> None:

@@ -46,7 +46,16 @@ options:
     type: int
     default: 3
   unit:
-    description: Name of the template unit of the copies, without its suffix (C(app@)).
+    description:
+      - Name of the template unit of the copies, without its suffix (C(app@)).
+      - Its file in C(/etc/systemd/system) becomes the one that the current release brought as C(.service), if it did.
+        So a release that is taken back is started as it was before.
+    type: str
+    default: ""
+  image:
+    description:
+      - Name, without a tag, of the images of releases (C(localhost/app)). With O(state=done) those of releases that are
+        no longer on the host are removed. Where there is no Podman there are none.
     type: str
     default: ""
 attributes:
@@ -71,6 +80,7 @@ EXAMPLES = r"""
     home: /srv/app
     release: 1.4.0-3f2c1a9b77d0
     state: begun
+    unit: app@
 
 - name: Done | Keep it, and remove old ones
   renfo.redundancy.release_switch:
@@ -78,6 +88,7 @@ EXAMPLES = r"""
     state: done
     keep: 3
     unit: app@
+    image: localhost/app
 """
 
 RETURN = r"""
@@ -100,8 +111,14 @@ removed:
   returned: success
   type: list
   elements: str
+images:
+  description: Images that were removed.
+  returned: success
+  type: list
+  elements: str
 """
 
+import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -109,11 +126,17 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.release_io import
     ReleaseError,
     apply,
     complete_releases,
+    has_unit,
     read_state,
     remove,
+    surplus_tags,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.release_state import back, begin, finish, surplus
 from ansible_collections.renfo.redundancy.plugins.module_utils.stack_host import ProbeError, run, units
+
+UNITS = Path("/etc/systemd/system")
+#: Seconds for Podman, which may have to unpack or remove much.
+PODMAN_TIMEOUT = 120.0
 
 
 def switch(params, check_mode, run=run):
@@ -126,9 +149,11 @@ def switch(params, check_mode, run=run):
         new = back(old)
     else:
         new = finish(old)
-    if new != old and not check_mode:
-        apply(home, old, new)
-    removed = []
+    unit = UNITS / f"{params['unit']}.service" if params["unit"] else None
+    other_unit = unit is not None and not has_unit(home, new.current, unit)
+    if (new != old or other_unit) and not check_mode:
+        apply(home, old, new, unit)
+    removed, images = [], []
     if params["state"] == "done":
         used = in_use(params["unit"], run)
         if used is not None:
@@ -136,15 +161,30 @@ def switch(params, check_mode, run=run):
             removed = list(surplus(there, params["keep"], {new.current, new.previous, new.before, *used}))
             if not check_mode:
                 remove(home, removed)
-    words = [f"removed: {release}\n" for release in removed]
+            images = surplus_images(params["image"], home, removed, run)
+            for image in images if not check_mode else []:
+                # A copy that was killed may have left its container behind.
+                run(["podman", "image", "rm", "--force", image], PODMAN_TIMEOUT)
+    words = [f"removed: {release}\n" for release in removed + images]
+    words += [f"unit: of {new.current}\n"] if other_unit else []
     return {
-        "changed": new != old or bool(removed),
+        "changed": new != old or other_unit or bool(removed + images),
         "release": new.current,
         "before": new.before,
         "pending": new.trial is not None,
         "removed": removed,
+        "images": images,
         "diff": {"before": describe(old), "after": describe(new) + "".join(words)},
     }
+
+
+def surplus_images(name, home, removed, run):
+    """Images of that *name* whose release is not, or not any more, on the host, finished or not."""
+    if not name or not shutil.which("podman"):
+        return []
+    listed = run(["podman", "image", "ls", "--noheading", "--format={{.Tag}}", name], PODMAN_TIMEOUT)
+    there = {folder.name for folder in (home / "releases").iterdir()} - set(removed)
+    return [f"{name}:{tag}" for tag in surplus_tags(set(listed.split()) - {"<none>"}, there)]
 
 
 def in_use(template, run):
@@ -174,13 +214,14 @@ def main():
             "asked": {"type": "str", "default": ""},
             "keep": {"type": "int", "default": 3},
             "unit": {"type": "str", "default": ""},
+            "image": {"type": "str", "default": ""},
         },
         required_if=[("state", "begun", ["release"])],
         supports_check_mode=True,
     )
     try:
         module.exit_json(**switch(module.params, module.check_mode))
-    except (ReleaseError, OSError) as error:
+    except (ReleaseError, ProbeError, OSError) as error:
         module.fail_json(msg=str(error))
 
 

@@ -163,7 +163,7 @@ host:
         - The releases in O(release_home), the newest first, and which of them is the current one; null if it was not
           asked.
         - C(previous) ran before. C(over) was declared in the inventory when C(deploy.yml) brought the current one.
-          C(trial) is a change that is not final.
+          C(trial) is a change that is not final. C(images) are those of the releases that run in containers.
       type: dict
       sample:
         current: 1.4.0-3f2c1a9b77d0
@@ -171,6 +171,7 @@ host:
         over: ""
         trial: null
         releases: [1.4.0-3f2c1a9b77d0, 1.3.0-9a77d03f2c1b]
+        images: []
         error: ""
 """
 

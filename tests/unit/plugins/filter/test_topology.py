@@ -270,6 +270,48 @@ def test_secrets_are_not_in_the_result(site: Site) -> None:
             "at its top it has shop.",
             id="an archive without the entry point",
         ),
+        pytest.param(
+            {},
+            {"app_replicas_entry_point": ""},
+            "app_replicas_entry_point is '', expected module:object",
+            id="no entry point",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_runtime": "container"},
+            "it is no image archive, for it has no manifest.json: make it with docker save or podman save, of one image.",
+            id="an archive that is no image",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_runtime": "docker"},
+            "value of app_replicas_runtime must be one of: native, container, got: docker",
+            id="no runtime",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_image": f"registry.example/shop@sha256:{'0' * 64}"},
+            "app_replicas_image is set, which needs app_replicas_runtime: container.",
+            id="an image without its runtime",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_runtime": "container", "app_replicas_image": f"registry.example/shop@sha256:{'0' * 64}"},
+            "app_replicas_image and app_replicas_archive are both set",
+            id="two releases",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_runtime": "container", "app_replicas_archive": "", "app_replicas_image": "registry/shop:1"},
+            "behind a tag alone each host may find another image.",
+            id="an image without its digest",
+        ),
+        pytest.param(
+            {},
+            {"app_replicas_runtime": "container", "site_media_directory": "/media"},
+            "Choose one that is two levels deep, such as /srv/media.",
+            id="a store that a container would lose",
+        ),
     ],
 )
 def test_bad_input(site: Site, groups: dict[str, list[str]], variables: dict[str, Any], sentence: str) -> None:
@@ -278,6 +320,23 @@ def test_bad_input(site: Site, groups: dict[str, list[str]], variables: dict[str
     problems = site.problems()
     assert len(problems) == 1, "one fault of a group variable is said once, not once a host"
     assert sentence in problems[0]
+
+
+def test_an_image_in_a_registry(site: Site) -> None:
+    image = f"registry.example:5000/shop:1.4@sha256:{'0123456789ab' + '0' * 52}"
+    del site.everywhere["app_replicas_entry_point"], site.everywhere["app_replicas_archive"]
+    site.everywhere |= {"app_replicas_runtime": "container", "app_replicas_image": image, "app_replicas_version": "1.4"}
+    found = site.read()
+    assert found["problems"] == []
+    assert found["release"] == {"id": "1.4-0123456789ab", "archive": "", "version": "1.4", "runtime": "container"}
+
+
+def test_one_runtime_on_every_host(site: Site) -> None:
+    site.hosts["app2"] = {"app_replicas_runtime": "container"}
+    assert site.problems() == [
+        "app_replicas_runtime differs: app1 native, app2 container, app3 native. A release is for one runtime: set the same on "
+        "every host."
+    ]
 
 
 def test_all_that_is_wrong_is_said_at_once(site: Site) -> None:
@@ -291,7 +350,7 @@ def test_all_that_is_wrong_is_said_at_once(site: Site) -> None:
 def test_what_only_the_user_knows_is_asked_for(site: Site) -> None:
     del site.everywhere["app_replicas_archive"]
     assert site.problems() == [
-        "app1: app_replicas_archive is not set. Release archive (tar or zip) on the controller.",
+        "app_replicas_archive is not set. It is the release, an archive on this controller.",
     ]
 
 

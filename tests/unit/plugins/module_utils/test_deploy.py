@@ -337,10 +337,21 @@ def test_what_site_gives(seen: dict[str, Seen], declared: str, release: str, ove
             "what is to run (app_replicas_version: '1.4'), then run site.yml again.",
             id="a host that joins",
         ),
+        pytest.param(
+            {"app1": host(NEW, over=OLD, images=frozenset({NEW}))},
+            f"app1 got release {NEW} by deploy.yml, whose app_replicas_runtime is container; the inventory still declares "
+            f"{OLD}, and native. Write into it what is to run (app_replicas_runtime: container and app_replicas_version",
+            id="brought by deploy.yml for another runtime",
+        ),
     ],
 )
 def test_what_site_refuses(seen: dict[str, Seen], sentence: str) -> None:
     assert [sentence in refusal for refusal in keep(seen, OLD).refusals] == [True]
+
+
+def test_site_keeps_an_image_where_it_runs_images() -> None:
+    assert keep({"app1": host(NEW, over=OLD, images=frozenset({NEW}))}, OLD, in_container=True).refusals == ()
+    assert keep({"app1": host(NEW, over=OLD)}, OLD, in_container=True).refusals != ()
 
 
 def test_the_plan_in_words() -> None:

@@ -195,7 +195,11 @@ def test_a_release_that_never_gets_ready_is_rolled_out() -> None:
         "site.yml",
         "no host after it got release",
     )
-    assert found["word"] == {"app_replicas_archive": "bad.tar.gz", "app_replicas_ready_timeout": 20}
+    assert found["word"] == {
+        "app_replicas_archive": "bad.tar.gz",
+        "app_replicas_image": "",
+        "app_replicas_ready_timeout": 20,
+    }
     without = {name: {**found, "drill_bad_release": ""} for name, found in VARIABLES.items()}
     assert planned(variables=without)["skipped"]["app_release"].startswith("drill_bad_release is not set")
 

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.renfo.redundancy.plugins.module_utils.release import (
     archive_names,
+    image_archive_problem,
+    image_problem,
+    image_release_id,
     release_id,
     release_problems,
     version_of,
@@ -79,6 +82,74 @@ def test_a_release_is_named_after_its_content(tmp_path: Path) -> None:
         "2-rc1",
         "",
     ]
+
+
+DIGEST = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        f"registry.example.org/shop@sha256:{DIGEST}",
+        f"registry.example.org:5000/team/shop:1.4.0@sha256:{DIGEST}",
+        f"localhost:5000/shop:v1_2-x@sha256:{DIGEST}",
+    ],
+)
+def test_an_image_by_its_digest(image: str) -> None:
+    assert image_problem(image) == ""
+    assert image_release_id(image) == DIGEST[:12]
+    assert version_of(image_release_id(image, "1.4.0")) == "1.4.0"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "registry.example.org/shop:1.4.0",
+        f"shop@sha256:{DIGEST}",
+        f"https://registry.example.org/shop@sha256:{DIGEST}",
+        f"registry.example.org/shop@sha256:{DIGEST[:-1]}",
+        f"--all/shop@sha256:{DIGEST}",
+        f"registry.example.org/shop@sha256:{DIGEST}\n",
+    ],
+)
+def test_no_image_that_is_the_same_on_every_host(image: str) -> None:
+    assert image_problem(image).startswith("app_replicas_image is ")
+
+
+def image_archive(path: Path, manifest: str | None) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in {
+            "0123/layer.tar": "x",
+            **({"manifest.json": manifest} if manifest is not None else {}),
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("manifest", "sentence"),
+    [
+        ('[{"Config": "0123.json"}]', ""),
+        (None, "it is no image archive, for it has no manifest.json: make it with docker save or podman save"),
+        ("[{}, {}]", "it holds 2 images: make it with"),
+        ("{}", "it holds no images: make it with"),
+    ],
+)
+def test_an_archive_of_one_image(tmp_path: Path, manifest: str | None, sentence: str) -> None:
+    problem = image_archive_problem(image_archive(tmp_path / "image.tar.gz", manifest))
+    assert problem.startswith(sentence)
+    assert bool(problem) is bool(sentence)
+
+
+def test_an_image_archive_that_is_none(tmp_path: Path) -> None:
+    for text in (b"", b"no archive"):
+        (tmp_path / "image.tar").write_bytes(text)
+        with pytest.raises(ValueError, match="is no image archive"):
+            image_archive_problem(tmp_path / "image.tar")
+    with pytest.raises(ValueError, match="is no image archive"):
+        image_archive_problem(image_archive(tmp_path / "image.tar", "no json"))
 
 
 @pytest.mark.parametrize("version", ["1", "1.4.0", "2026-11-27_3", "v1+build.7"])

@@ -14,9 +14,11 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.release_io import
     apply,
     complete_releases,
     environment,
+    has_unit,
     observe,
     read_state,
     remove,
+    surplus_tags,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.release_state import State, Trial, begin, finish
 
@@ -97,3 +99,38 @@ def test_old_releases_go(home: Path) -> None:
 def test_what_cannot_be_read_is_told(home: Path) -> None:
     (home / "releases.json").write_text("{")
     assert "can't be read" in observe(home)["error"]
+
+
+def test_the_unit_goes_with_the_release(home: Path) -> None:
+    unit = home / "app@.service"
+    unit.write_text("of a, which was there before units came with releases")
+    apply(home, State(), State("a"), unit)
+    assert has_unit(home, "a", unit)
+
+    (home / "releases/b/.service").write_text("of b")
+    trial = State("b", trial=Trial("b", "a"))
+    assert not has_unit(home, "b", unit)
+    apply(home, State("a"), trial, unit)
+    assert (unit.read_text(), has_unit(home, "b", unit)) == ("of b", True)
+
+    apply(home, trial, State("a"), unit)
+    assert unit.read_text().startswith("of a")
+
+
+def test_a_unit_that_was_written_anew_is_taken_over(home: Path) -> None:
+    unit = home / "app@.service"
+    (home / "releases/a/.service").write_text("of a")
+    apply(home, State(), State("a"), unit)
+    (home / "releases/a/.service").write_text("of a, changed")
+    apply(home, State("a"), State("a"), unit)
+    assert unit.read_text() == "of a, changed"
+
+
+def test_images_are_told_by_their_mark(home: Path) -> None:
+    (home / "releases/b/.image").touch()
+    (home / "releases/half/.image").touch()
+    assert observe(home)["images"] == ["b"]
+
+
+def test_images_of_no_release() -> None:
+    assert surplus_tags(["1_0-a", "2-b", "3-c"], ["1+0-a", "3-c", "4-d"]) == ["2-b"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class Host:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.running: list[str | None] = []
+        self.images: list[str] = []
         for age, name in enumerate("abcde"):
             folder = home / "releases" / name
             folder.mkdir(parents=True)
@@ -30,7 +32,7 @@ class Host:
             os.utime(folder / ".complete", (age, age))
 
     def call(self, state: str, release: str = "", check: bool = False, **given: Any) -> dict[str, Any]:
-        params = {"home": str(self.home), "over": "", "asked": "", "keep": 3, "unit": "app@", **given}
+        params = {"home": str(self.home), "over": "", "asked": "", "keep": 3, "unit": "app@", "image": "", **given}
         result: dict[str, Any] = release_switch.switch(
             {**params, "state": state, "release": release}, check, run=self._run
         )
@@ -39,6 +41,11 @@ class Host:
     def _run(self, argv: Sequence[str], _timeout: float) -> str:
         if "list-units" in argv:
             return "".join(f"app@{number}.service loaded active\n" for number, _ in enumerate(self.running))
+        if "ls" in argv:
+            return "".join(f"{tag}\n" for tag in self.images)
+        if argv[1:4] == ["image", "rm", "--force"]:
+            self.images.remove(argv[-1].removeprefix("localhost/app:"))
+            return ""
         raise ProbeError("not asked for here")
 
     @property
@@ -55,6 +62,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         return {name: {"running": True, "running_in": folder} for name, folder in zip(names, folders, strict=True)}
 
     monkeypatch.setattr(release_switch, "units", units)
+    monkeypatch.setattr(release_switch, "UNITS", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda _name: "/usr/bin/podman")
     return host
 
 
@@ -100,6 +109,34 @@ def test_the_way_back(host: Host) -> None:
     assert host.call("back")["changed"] is False
 
 
+def test_the_unit_of_the_same_release_changes(host: Host) -> None:
+    host.call("begun", "d")
+    (host.home / "releases/d/.service").write_text("new")
+    assert host.call("begun", "d", check=True)["changed"] is True
+    assert not (host.home / "app@.service").exists()
+    found = host.call("begun", "d")
+    assert (found["changed"], found["pending"]) == (True, False)
+    assert (host.home / "app@.service").read_text() == "new"
+    assert host.call("begun", "d")["changed"] is False
+
+
+def test_images_go_with_their_releases(host: Host) -> None:
+    host.images = ["a", "b", "e", "never-finished"]
+    host.call("begun", "e")
+    planned = host.call("done", image="localhost/app", keep=4, check=True)
+    assert (planned["removed"], planned["images"]) == (["a"], ["localhost/app:a", "localhost/app:never-finished"])
+    assert len(host.images) == 4
+    assert host.call("done", image="localhost/app", keep=4) == planned
+    assert host.images == ["b", "e"]
+
+
+def test_a_host_without_podman_has_no_images(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    host.images = ["x"]
+    host.call("begun", "e")
+    assert host.call("done", image="localhost/app")["images"] == []
+
+
 def test_the_options_are_documented() -> None:
     options = yaml.safe_load(release_switch.DOCUMENTATION)["options"]
-    assert set(options) == {"home", "state", "release", "over", "asked", "keep", "unit"}
+    assert set(options) == {"home", "state", "release", "over", "asked", "keep", "unit", "image"}
