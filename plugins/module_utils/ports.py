@@ -76,8 +76,9 @@ def ports(
     backup, servers = _once(members_of["backup"]), _once(members_of["shared_storage"])
 
     for host in (*everybody, *leaving):
-        sources = strings(hostvars[host].get("firewall_ssh_sources", [ANYONE]))
-        number = hostvars[host].get("firewall_ssh_port", SSH_PORT)
+        variables = hostvars.get(host, {})
+        sources = strings(variables.get("firewall_ssh_sources", [ANYONE]))
+        number = variables.get("firewall_ssh_port", SSH_PORT)
         yield from port(
             host, "SSH", "firewall_ssh_port", number, "every host", "`firewall_ssh_sources`", networks=sources
         )

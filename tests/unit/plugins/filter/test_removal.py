@@ -27,6 +27,7 @@ def site(servers: list[str], *removed: str) -> dict[str, Any]:
         "load_balancers": [],
         "replicas_by_host": {},
         "storage_servers": [{"name": name, "address": ADDRESSES[name]} for name in servers],
+        "storage_addresses": [ADDRESSES[name] for name in servers],
         "removed": {
             name: {
                 "address": ADDRESSES[name],

@@ -72,6 +72,14 @@ def test_the_backup_and_monitoring_host() -> None:
     ]
 
 
+def test_a_host_that_leaves_can_be_reached_to_be_taken_down() -> None:
+    groups = {**GROUPS, "app_replicas": ["app1", "app2"], "shared_storage": [], "removed": ["app3"]}
+    limits = {"app3": {"firewall_ssh_sources": ["ops1", "192.0.2.1"]}}
+    found = rules(declare(groups, **limits), variables(**limits))
+    assert found["app3"] == (Rule("tcp", ("22",), (OPS, "192.0.2.1"), "SSH (firewall_ssh_port)"),)
+    assert not any("10.0.0.23" in rule.sources for rule in found["pg1"])
+
+
 def test_what_the_user_adds() -> None:
     found = of(
         "ops1",
