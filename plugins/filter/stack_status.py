@@ -103,7 +103,13 @@ def _answer(variables: Mapping[str, Any], registered: str, key: str) -> Mapping[
 
 
 def _names(variables: Mapping[str, Any]) -> Names:
-    wanted = ("app_replicas_name", "app_replicas_ready_path", "shared_storage_backend", "shared_storage_volume")
+    wanted = (
+        "app_replicas_name",
+        "app_replicas_ready_path",
+        "shared_storage_backend",
+        "shared_storage_volume",
+        "firewall_enabled",
+    )
     # One by one: the variables of a host are templates until they are asked for.
     return Names.from_variables({name: variables[name] for name in wanted if name in variables})
 

@@ -37,6 +37,7 @@ class Names:
     ready_path: str = "/"
     backend: str = "glusterfs"
     volume: str = "media"
+    firewall: bool = True
 
     @classmethod
     def from_variables(cls, variables: Data) -> Names:
@@ -46,6 +47,7 @@ class Names:
             ready_path=str(variables.get("app_replicas_ready_path", cls.ready_path)),
             backend=str(variables.get("shared_storage_backend", cls.backend)),
             volume=str(variables.get("shared_storage_volume", cls.volume)),
+            firewall=str(variables.get("firewall_enabled", cls.firewall)).lower() in ("true", "yes", "on", "1"),
         )
 
 
@@ -233,6 +235,7 @@ def questions(topology: Data, host: str, names: Names, pg_version: int | None) -
             *(["shared-storage-keeper.service"] if stores else []),
             *([f"postgresql@{pg_version}-main.service"] if keeps else []),
             *(["pgbackrest.service"] if backs_up else []),
+            *_beside(topology, host, names),
         ],
         "ready": [
             {"name": replica["name"], "url": f"http://{_netloc(replica)}{names.ready_path}"} for replica in replicas
@@ -299,7 +302,12 @@ def stack_status(
         backups=kept,
         degraded=tuple(dict.fromkeys(degraded)),
         single_points=tuple(_single_points(topology)),
-        notes=(*stack.plan_notes(), *_release_notes(replicas, topology), *_space_notes(mounts)),
+        notes=(
+            *stack.plan_notes(),
+            *_release_notes(replicas, topology),
+            *_space_notes(mounts),
+            *(note for name in topology["hosts"] for note in stack.beside_notes(name)),
+        ),
     )
 
 
@@ -580,6 +588,17 @@ class _Stack:
         mine = ("acknowledges commits without", "replay is paused on", "a fence marker keeps it")
         yield from (note for note in self._plan["notes"] if not any(words in note for words in mine))
 
+    def beside_notes(self, host: str) -> Iterator[str]:
+        """What the site does without, and shouldn't for long."""
+        if self._reachable(host):
+            for unit, without in _beside(self._topology, host, self._name(host)).items():
+                active = self._unit(host, unit)["active"]
+                if active != "active":
+                    yield (
+                        f"{host}: {without}, for {unit} is {active}: run site.yml; if that doesn't help, read "
+                        f"'journalctl -u {unit.removesuffix('.service')}' there"
+                    )
+
     def _instance_problems(self, name: str, seen: Data, client: Data, slot: str | None) -> Iterator[str]:
         if not seen or seen.get("error"):
             yield (
@@ -825,6 +844,17 @@ def _is_synchronous(client: Data) -> bool:
 
 def _hosts(items: Iterable[Data]) -> Collection[str]:
     return [item["name"] for item in items]
+
+
+def _beside(topology: Data, host: str, names: Names) -> dict[str, str]:
+    """Units of *host* that no redundancy depends on, and what is missing without each."""
+    watches = host in topology["monitoring"]
+    return {
+        **({"site-firewall.service": "everybody is let in to every port"} if names.firewall else {}),
+        **({"prometheus-exporter-exporter.service": "nobody is told how it is"} if topology["monitoring"] else {}),
+        **({"prometheus.service": "nothing is watched from there"} if watches else {}),
+        **({"prometheus-alertmanager.service": "nobody is told of alerts"} if watches else {}),
+    }
 
 
 def app_unit(names: Names, index: int) -> str:

@@ -73,11 +73,18 @@ def test_a_host_that_was_left_out_of_the_run() -> None:
 def test_the_version_of_postgresql_follows_from_the_release(facts: dict[str, str], units: list[str]) -> None:
     hostvars = {"pg1": {**HOSTVARS["pg1"], "ansible_facts": facts}}
 
-    assert FILTERS["stack_questions"](SITE, "pg1", hostvars)["units"] == units
+    assert FILTERS["stack_questions"](SITE, "pg1", hostvars)["units"] == [*units, "site-firewall.service"]
 
 
 def test_questions_use_the_variables_of_the_host() -> None:
-    hostvars = {"app1": {**HOSTVARS["app1"], "app_replicas_name": "blog", "app_replicas_ready_path": "/up"}}
+    hostvars = {
+        "app1": {
+            **HOSTVARS["app1"],
+            "app_replicas_name": "blog",
+            "app_replicas_ready_path": "/up",
+            "firewall_enabled": False,
+        }
+    }
 
     asked = FILTERS["stack_questions"](SITE, "app1", hostvars)
 

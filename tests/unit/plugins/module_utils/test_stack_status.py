@@ -645,7 +645,14 @@ def test_plain_data_and_back() -> None:
 
 def test_a_load_balancer_is_asked_what_it_has() -> None:
     assert questions(World().site, "lb1", Names(), 17) == {
-        "units": ["nginx.service", "nginx-media.service", "keepalived.service", "shared-storage-keeper.service"],
+        "units": [
+            "nginx.service",
+            "nginx-media.service",
+            "keepalived.service",
+            "shared-storage-keeper.service",
+            "site-firewall.service",
+            "prometheus-exporter-exporter.service",
+        ],
         "ready": [],
         "addresses": [VIP],
         "certificates": [SITE],
@@ -667,6 +674,8 @@ def test_a_host_of_the_application_is_asked_by_its_own_names() -> None:
         "blog@2.service",
         "glusterd.service",
         "shared-storage-keeper.service",
+        "site-firewall.service",
+        "prometheus-exporter-exporter.service",
     ]
     assert asked["ready"] == [
         {"name": "app1-1", "url": "http://192.0.2.13:8000/up"},
@@ -689,9 +698,9 @@ def test_a_store_of_their_own_has_no_bricks() -> None:
     [(17, ["postgresql@17-main.service", "pgbackrest.service"]), (None, ["pgbackrest.service"])],
 )
 def test_a_member_is_asked_once_its_version_is_known(version: int | None, units: list[str]) -> None:
-    asked = questions(World().site, "pg1", Names(), version)
+    asked = questions(World().site, "pg1", Names(firewall=False), version)
 
-    assert asked["units"] == units
+    assert asked["units"] == [*units, "prometheus-exporter-exporter.service"]
     assert asked["certificates"] == ([SERVER] if version else [])
 
 
@@ -818,3 +827,20 @@ def test_a_site_without_backups_has_a_single_point() -> None:
     status = world.status()
     assert (status.degraded, status.backups) == ((), ())
     assert any("there are no backups" in said for said in status.single_points)
+
+
+def test_what_no_redundancy_depends_on_is_a_note() -> None:
+    world = World()
+    assert world.status().notes == ()
+    for unit in ("site-firewall.service", "prometheus.service"):
+        world.hosts["ops1"]["units"][unit].update(running=False, active="failed")
+    # Not asked for, or not heard of: nothing is said.
+    world.hosts["pg3"] = None
+    found = world.status()
+    assert [note.partition(":")[0] for note in found.notes] == ["ops1", "ops1"]
+    assert "ops1: everybody is let in to every port, for site-firewall.service is failed" in found.notes[0]
+    assert "nothing is watched from there" in found.notes[1]
+    world = World()
+    world.names = {"lb2": Names.from_variables({"firewall_enabled": False})}
+    world.hosts["lb2"]["units"]["site-firewall.service"].update(running=False, active="inactive")
+    assert world.status().notes == ()
