@@ -25,8 +25,8 @@ class Leaving:
     """What is done on one host. Units are stopped in the order given.
 
     ``first``: before anything else changes, so that nobody is turned away. ``database``: once the others don't count on
-    it any more. ``store``: once its copy is replaced. ``last``: what told how it is. ``fence``: its instance would start
-    as a primary.
+    it any more. ``store``: once its copy is replaced. ``last``: what told how it is. ``fence``: its instance would
+    start as a primary.
     """
 
     first: tuple[str, ...]

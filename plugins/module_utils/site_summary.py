@@ -33,7 +33,8 @@ def site_summary(
 ) -> str:
     """Lines for the operator. All is plain data; *without* is what ``left_out`` found.
 
-    *notes* are what else there is to tell; *monitoring* says where Prometheus is; *removal* is what ``removal`` decided.
+    *notes* are what else there is to tell; *monitoring* says where Prometheus is; *removal* is what ``removal``
+    decided.
     """
     return "\n".join(_lines(site, plan, without, notes, monitoring, removal or {}))
 

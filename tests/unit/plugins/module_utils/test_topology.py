@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.renfo.redundancy.plugins.module_utils.topology import (
+    Topology,
     hba_rules,
     host_network,
     is_address,
