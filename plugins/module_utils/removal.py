@@ -116,8 +116,8 @@ def _leaving(site: Data, plan: Data, host: Data, seen: Observation, application:
     first: list[str] = []
     last: list[str] = []
     if "nginx_lb" in groups:
-        # The address leaves before NGINX does.
-        first += ["keepalived.service", "nginx.service", "nginx-media.service"]
+        # As long as keepalived is there, NGINX gives the address away without losing a request.
+        first += ["nginx.service", "keepalived.service", "nginx-media.service"]
         last += ["prometheus-nginx-exporter.service", "mtail.service"]
     if "app_replicas" in groups:
         first.append(f"{application}@*.service")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.lab import Lab, leave
 from tests.support.rounds import rounds_only
+from tests.support.writer import Writer
 
 
 def secrets(lab: Lab) -> list[str]:
@@ -53,6 +54,21 @@ def test_check_mode_finds_nothing_left_to_do(lab: Lab) -> None:
     play = lab.play("site.yml", "--check", "--diff")
     assert play.rc == 0, play.output
     assert play.changed() == {}
+
+
+def test_a_load_balancer_that_is_stopped_loses_nobodys_request(lab: Lab) -> None:
+    holder = next(host for host in lab.lb_hosts if f" {lab.vip}/" in lab.run(host, "ip -oneline address"))
+    with Writer(lab, interval=0.05) as writer:
+        writer.wait_acknowledged()
+        lab.run(holder, "systemctl stop nginx")
+        writer.wait_acknowledged()
+        lab.run(holder, "systemctl start nginx")
+        writer.wait_acknowledged()
+    assert writer.failed_reads() == []
+    assert writer.failed_writes() == []
+    assert writer.lost() == set()
+    assert "nginx_drain" not in lab.run(holder, "nft list tables")
+    assert f" {lab.vip}/" not in lab.run(holder, "ip -oneline address")
 
 
 @pytest.fixture

@@ -103,8 +103,9 @@ def test_everybody_reboots_and_one_does_not_come_back(lab: Lab, cluster: Cluster
             assert "The update stopped at app2 (5 of 9)" in stopped.said(), stopped.output
             assert "Not begun: app3, " in stopped.said(), stopped.output
             writer.wait_acknowledged()
-        # The load balancers were rebooted: the address moved, which may cost the requests that were on their way.
-        print(f"first half: {len(writer.failed_reads())} failed reads, longest gap {writer.longest_gap():.2f} s")
+        print(f"first half: longest gap in acknowledged writes: {writer.longest_gap():.2f} s")
+        # Though both load balancers were rebooted, and the address moved.
+        assert writer.failed_reads() == []
         assert writer.lost() == set()
         half = boots(lab)
         assert {host for host in half if half[host] != before[host]} == {"ops1", "lb1", "lb2", "app1"}
@@ -127,5 +128,6 @@ def test_everybody_reboots_and_one_does_not_come_back(lab: Lab, cluster: Cluster
         after = boots(lab)
         assert {host for host in after if after[host] == half[host]} == {"ops1", "lb1", "lb2", "app1"}
         assert {version(lab, host) for host in lab.addresses} == {"2"}
-        assert cluster.primary() == home
+        # The one that the inventory names, wherever the role was.
+        assert cluster.primary() == lab.pg_hosts[0]
     assert lab.play("status.yml").rc == 0

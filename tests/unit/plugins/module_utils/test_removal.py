@@ -99,8 +99,8 @@ def test_a_load_balancer_gives_the_address_up_first() -> None:
     leaving = decide(host("lb2", "nginx_lb")).hosts["lb2"]
     assert leaving == Leaving(
         (
-            "keepalived.service",
             "nginx.service",
+            "keepalived.service",
             "nginx-media.service",
             "shared-storage-keeper.service",
             "srv-media.mount",
