@@ -545,6 +545,8 @@ def test_a_rotation_whose_state_is_broken(site: Site) -> None:
     (folder / "state.json").write_text("{}")
     (problem,) = site.problems()
     assert problem.startswith("A rotation was interrupted, and its state can't be used: ")
+
+
 def test_certificates_of_hosts_that_left_are_stale(site: Site) -> None:
     folder = site.folder / ".secrets/tls"
     made(folder, site.read())
