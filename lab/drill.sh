@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # make drill: break the demo lab in every way, and report. FAULT=app_kill,lb_off: only these. ROUNDS=30 SEED=7: at random.
+# ALERTS=true: each fault lasts until the monitoring tells of it.
 # FAULT=disaster: lose everything but the backups, and rebuild the site from them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,4 +23,5 @@ arguments=(-e drill_i_may_break=lab -e "drill_report=${REPORT:-drill-report}")
 [ -z "${FAULT:-}" ] || arguments+=(-e "drill_faults=$FAULT")
 [ -z "${ROUNDS:-}" ] || arguments+=(-e "drill_rounds=$ROUNDS")
 [ -z "${SEED:-}" ] || arguments+=(-e "drill_seed=$SEED")
+[ -z "${ALERTS:-}" ] || arguments+=(-e "drill_alerts=$ALERTS")
 .venv/bin/ansible-playbook -i inventories/lab playbooks/drill.yml "${arguments[@]}"

@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
         return {}
 
     def _judged(self, session: Session, arguments: dict[str, Any]) -> dict[str, Any]:
-        result = session.judge(arguments["target"], arguments["witnesses"])
+        result = session.judge(arguments["target"], arguments["witnesses"], arguments["alerts"])
         Display().display("\n" + drill_verdict.line(result) + "\n", color="green" if result["passed"] else "red")
         return {"result": result}
 

@@ -15,6 +15,8 @@ description:
     and gives the round with the hosts that it hits now and what is done to them.
   - The filter C(drill_witnesses) collects what M(renfo.redundancy.drill_witness) said on each host, from the variable
     C(drill_witness).
+  - The filter C(drill_told) takes C(hostvars) and the round, and gives what M(renfo.redundancy.drill_alerts) said on
+    the host that was asked, from the variable C(drill_told).
 positional: _input, hostvars
 options:
   _input:
@@ -44,6 +46,9 @@ options:
   budgets:
     description: What a fault may cost, by name of the fault.
     type: dict
+  alerts:
+    description: Whether each fault must fire its alerts.
+    type: bool
 seealso:
   - module: renfo.redundancy.drill
   - module: renfo.redundancy.drill_fault
@@ -60,7 +65,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The plan, with C(refusals), C(rounds), C(seed) and C(skipped).
+  description: The plan, with C(refusals), C(rounds), C(seed), C(skipped) and C(alerts).
   type: dict
 """
 
@@ -96,10 +101,13 @@ def plan(
     rounds: int | str = 0,
     seed: int | str = 0,
     budgets: Data | None = None,
+    alerts: bool = False,
 ) -> dict[str, Any]:
     """The rounds as plain data."""
     names = tuple(name.strip() for name in faults.split(",") if name.strip())
-    request = Request(inventories(topology, hostvars), may_break, limit, names, int(rounds), int(seed), budgets or {})
+    request = Request(
+        inventories(topology, hostvars), may_break, limit, names, int(rounds), int(seed), budgets or {}, alerts
+    )
     return plan_drill(request, topology, _variables(topology, hostvars)).to_dict()
 
 
@@ -109,15 +117,34 @@ def inventories(topology: Data, hostvars: Data) -> tuple[str, ...]:
     return tuple(os.path.basename(folder.rstrip("/")) for folder in folders)
 
 
-def take_aim(number: Data, topology: Data, status: Data, hostvars: Data, budgets: Data | None = None) -> dict[str, Any]:
+def take_aim(
+    number: Data,
+    topology: Data,
+    status: Data,
+    hostvars: Data,
+    budgets: Data | None = None,
+    alerts: bool = False,
+) -> dict[str, Any]:
     """The round with its hosts."""
-    return aim(number, topology, status, _variables(topology, hostvars), budgets or {})
+    return aim(number, topology, status, _variables(topology, hostvars), budgets or {}, alerts)
 
 
 def witnesses(hostvars: Data) -> dict[str, Any]:
     """What was registered on each host that could be asked."""
     found = {host: hostvars[host].get("drill_witness") or {} for host in hostvars}
     return {host: said for host, said in found.items() if "offset" in said}
+
+
+def told(hostvars: Data, target: Data) -> dict[str, Any]:
+    """What was registered on the host that was asked which alerts fire."""
+    host = target["watcher"]
+    said = (hostvars[host].get("drill_told") or {}) if host else {}
+    missing = "" if "firings" in said or not host else str(said.get("msg") or "it can't be reached")
+    return {
+        "host": host,
+        "firings": said.get("firings") or [],
+        "trouble": said.get("trouble") or missing,
+    }
 
 
 def _variables(topology: Data, hostvars: Data) -> dict[str, dict[str, Any]]:
@@ -141,5 +168,6 @@ class FilterModule:
             "drill_plan": plan,
             "drill_text": drill_text,
             "drill_aim": take_aim,
+            "drill_told": told,
             "drill_witnesses": witnesses,
         }

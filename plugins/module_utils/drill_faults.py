@@ -52,12 +52,26 @@ UNBOUNDED = Budget(**dict.fromkeys(Budget.__dataclass_fields__))
 
 
 @dataclasses.dataclass(frozen=True)
+class Alert:
+    """An alert of the role ``monitoring``. Its *label* says *who* it is about, ``{host}`` for the host that the fault
+    hits; both are empty for an alert of the whole site.
+    """
+
+    name: str
+    label: str = ""
+    who: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Fault:
     """A fault in a tier. *hold* is for how many seconds it stays, *means* what is done to the host.
 
     *response* is the playbook that an operator runs while it lasts, *recovery* the one that they run afterwards. A
     *blind* fault cuts the controller off as well, so that only the host itself can undo it. A response that is
     *hopeless* must end with an error that says so.
+
+    *alerts* must fire while it lasts, and it is held until they do, so what it costs must not depend on how long that
+    takes. Where there are none, *untold* says why. Any other critical alert is a failure, unless it *may* fire too.
     """
 
     name: str
@@ -70,6 +84,9 @@ class Fault:
     hopeless: str = ""
     blind: bool = False
     budget: Budget = Budget()
+    alerts: tuple[Alert, ...] = ()
+    untold: str = ""
+    may: tuple[str, ...] = ()
 
 
 def _kill(unit: str, whom: str = "all") -> dict[str, Any]:
@@ -114,12 +131,26 @@ _PRIMARY_LOST = Budget(failed_writes=None, write_gap=15.0, upload_gap=15.0)
 # A server that is there and says nothing is asked for a while before it counts as lost.
 _PRIMARY_FROZEN = dataclasses.replace(_PRIMARY_LOST, write_gap=20.0, upload_gap=20.0)
 
+_HOST_DOWN = Alert("HostDown", "instance", "{host}")
+_REPLICA_DOWN = (Alert("ReplicaNotReady", "host", "{host}"), Alert("RedundancyDegraded", "tier", "app"))
+_BALANCER_DOWN = (Alert("LoadBalancerSilent", "instance", "{host}"), Alert("RedundancyDegraded", "tier", "lb"))
+_MEMBER_DOWN = (Alert("StandbyNotStreaming", "instance", "{host}"), Alert("RedundancyDegraded", "tier", "database"))
+# An old primary whose host answers is fenced there by the failover.
+_OLD_PRIMARY = (Alert("InstanceFenced", "instance", "{host}"), *_MEMBER_DOWN)
+_BRICK_DOWN = (Alert("BrickDown", "instance", "{host}"), Alert("RedundancyDegraded", "tier", "store"))
+# A keepalived that dies without a word leaves its address behind, and the other one takes it.
+_TWO_ADDRESSES = (Alert("TwoVipHolders"),)
+
+_RESTARTED = "systemd starts it again within seconds, and alerts are for what lasts half a minute"
+_WRITES_STOP = "writes stop for as long as it lasts, so it is not held until an alert would fire"
+_SLOW = "it is slow and works, and no rule looks for that"
+
 #: Every fault by name. ``{app}``, ``{volume}`` and ``{bricks}`` in a means are filled in by ``drill_plan.aim``.
 CATALOGUE: dict[str, Fault] = {
     fault.name: fault
     for fault in (
-        Fault("app_kill", "application killed (-9)", "app", _kill("{app}@*.service")),
-        Fault("app_stop", "application stopped", "app", _stop("{app}@*.service")),
+        Fault("app_kill", "application killed (-9)", "app", _kill("{app}@*.service"), untold=_RESTARTED),
+        Fault("app_stop", "application stopped", "app", _stop("{app}@*.service"), alerts=_REPLICA_DOWN),
         Fault(
             "app_freeze",
             "application frozen",
@@ -127,6 +158,7 @@ CATALOGUE: dict[str, Fault] = {
             _freeze("{app}@*.service"),
             # Who asks a replica that is frozen waits for it; that it is, only a time-out can tell.
             budget=Budget(failed_writes=None),
+            alerts=_REPLICA_DOWN,
         ),
         Fault(
             "app_release",
@@ -139,10 +171,27 @@ CATALOGUE: dict[str, Fault] = {
             hopeless="no host after it got release",
             # Until it is taken back, a write that comes to it is told no, and is not sent to another one.
             budget=Budget(failed_writes=5, failed_uploads=2),
+            untold="the release of before is back before anybody is told",
         ),
-        Fault("app_off", "host switched off", "app", _POWER, budget=_REPLICA_HOST),
-        Fault("app_cut", "host cut off, both ways", "app", _cut(), blind=True, budget=_REPLICA_HOST),
-        Fault("app_mute", "host hears and isn't heard", "app", _cut("out"), blind=True, budget=_REPLICA_HOST),
+        Fault("app_off", "host switched off", "app", _POWER, budget=_REPLICA_HOST, alerts=(_HOST_DOWN, *_REPLICA_DOWN)),
+        Fault(
+            "app_cut",
+            "host cut off, both ways",
+            "app",
+            _cut(),
+            blind=True,
+            budget=_REPLICA_HOST,
+            alerts=(_HOST_DOWN, *_REPLICA_DOWN),
+        ),
+        Fault(
+            "app_mute",
+            "host hears and isn't heard",
+            "app",
+            _cut("out"),
+            blind=True,
+            budget=_REPLICA_HOST,
+            alerts=(_HOST_DOWN, *_REPLICA_DOWN),
+        ),
         Fault(
             "app_primary_cut",
             "cut from the database's primary",
@@ -150,16 +199,58 @@ CATALOGUE: dict[str, Fault] = {
             _cut(between="primary"),
             # It says no to writes it can't do once enough of them wait, and a write is not sent to another replica.
             budget=Budget(failed_writes=5),
+            untold="the replica stays ready, for it reads from a standby",
         ),
-        Fault("lb_kill", "NGINX killed (-9)", "lb", _kill("nginx.service"), budget=_ENTRANCE),
-        Fault("lb_stop", "NGINX stopped", "lb", _stop("nginx.service"), budget=_ENTRANCE_STOPPED),
-        Fault("lb_freeze", "NGINX frozen", "lb", _freeze("nginx.service"), budget=_ENTRANCE_FROZEN),
-        Fault("vrrp_kill", "keepalived killed (-9)", "lb", _kill("keepalived.service"), budget=_ENTRANCE),
-        Fault("vrrp_stop", "keepalived stopped", "lb", _stop("keepalived.service"), budget=_ENTRANCE_STOPPED),
-        Fault("vrrp_freeze", "keepalived frozen", "lb", _freeze("keepalived.service"), budget=_ENTRANCE),
-        Fault("lb_off", "host switched off", "lb", _POWER, budget=_ENTRANCE),
-        Fault("lb_cut", "host cut off, both ways", "lb", _cut(), blind=True, budget=_ENTRANCE),
-        Fault("lb_mute", "host hears and isn't heard", "lb", _cut("out"), blind=True, budget=_ENTRANCE),
+        Fault("lb_kill", "NGINX killed (-9)", "lb", _kill("nginx.service"), budget=_ENTRANCE, untold=_RESTARTED),
+        Fault(
+            "lb_stop", "NGINX stopped", "lb", _stop("nginx.service"), budget=_ENTRANCE_STOPPED, alerts=_BALANCER_DOWN
+        ),
+        Fault(
+            "lb_freeze", "NGINX frozen", "lb", _freeze("nginx.service"), budget=_ENTRANCE_FROZEN, alerts=_BALANCER_DOWN
+        ),
+        Fault(
+            "vrrp_kill",
+            "keepalived killed (-9)",
+            "lb",
+            _kill("keepalived.service"),
+            budget=_ENTRANCE,
+            alerts=_TWO_ADDRESSES,
+        ),
+        Fault(
+            "vrrp_stop",
+            "keepalived stopped",
+            "lb",
+            _stop("keepalived.service"),
+            budget=_ENTRANCE_STOPPED,
+            untold="the other load balancer holds the address, and no rule looks at keepalived itself",
+        ),
+        Fault(
+            "vrrp_freeze",
+            "keepalived frozen",
+            "lb",
+            _freeze("keepalived.service"),
+            budget=_ENTRANCE,
+            alerts=_TWO_ADDRESSES,
+        ),
+        Fault("lb_off", "host switched off", "lb", _POWER, budget=_ENTRANCE, alerts=(_HOST_DOWN, *_BALANCER_DOWN)),
+        Fault(
+            "lb_cut",
+            "host cut off, both ways",
+            "lb",
+            _cut(),
+            blind=True,
+            budget=_ENTRANCE,
+            alerts=(_HOST_DOWN, *_BALANCER_DOWN),
+        ),
+        Fault(
+            "lb_mute",
+            "host hears and isn't heard",
+            "lb",
+            _cut("out"),
+            blind=True,
+            budget=_ENTRANCE,
+            alerts=(_HOST_DOWN, *_BALANCER_DOWN),
+        ),
         Fault(
             "primary_kill",
             "server killed (-9)",
@@ -167,6 +258,7 @@ CATALOGUE: dict[str, Fault] = {
             _kill("postgresql@*-main.service"),
             10,
             budget=_PRIMARY_CRASH,
+            untold=_RESTARTED,
         ),
         Fault(
             "primary_stop",
@@ -176,6 +268,7 @@ CATALOGUE: dict[str, Fault] = {
             response="failover.yml",
             recovery="rejoin.yml",
             budget=_PRIMARY_LOST,
+            alerts=_OLD_PRIMARY,
         ),
         Fault(
             "primary_freeze",
@@ -185,6 +278,7 @@ CATALOGUE: dict[str, Fault] = {
             response="failover.yml",
             recovery="rejoin.yml",
             budget=_PRIMARY_FROZEN,
+            alerts=_OLD_PRIMARY,
         ),
         Fault(
             "primary_off",
@@ -194,6 +288,7 @@ CATALOGUE: dict[str, Fault] = {
             response="failover.yml",
             recovery="rejoin.yml",
             budget=_PRIMARY_LOST,
+            alerts=(_HOST_DOWN, *_MEMBER_DOWN),
         ),
         Fault(
             "primary_cut",
@@ -205,6 +300,7 @@ CATALOGUE: dict[str, Fault] = {
             recovery="rejoin.yml",
             blind=True,
             budget=_PRIMARY_LOST,
+            alerts=(_HOST_DOWN, *_MEMBER_DOWN),
         ),
         Fault(
             "primary_alone",
@@ -212,27 +308,60 @@ CATALOGUE: dict[str, Fault] = {
             "primary",
             _cut(between="standbys"),
             budget=Budget(failed_writes=None, write_gap=15.0, upload_gap=15.0),
+            untold=_WRITES_STOP,
+            may=("NoSynchronousStandby",),
         ),
-        Fault("standby_kill", "server killed (-9)", "standby", _kill("postgresql@*-main.service")),
-        Fault("standby_stop", "server stopped", "standby", _stop("postgresql@*-main.service")),
+        Fault("standby_kill", "server killed (-9)", "standby", _kill("postgresql@*-main.service"), untold=_RESTARTED),
+        Fault("standby_stop", "server stopped", "standby", _stop("postgresql@*-main.service"), alerts=_MEMBER_DOWN),
         Fault(
             "standby_freeze",
             "server frozen",
             "standby",
             _freeze("postgresql@*-main.service"),
             budget=_STANDBY_SILENT,
+            alerts=_MEMBER_DOWN,
         ),
-        Fault("standby_off", "host switched off", "standby", _POWER, budget=_STANDBY_SILENT),
-        Fault("standby_cut", "host cut off, both ways", "standby", _cut(), blind=True, budget=_STANDBY_SILENT),
-        Fault("storage_daemon_kill", "storage daemon killed (-9)", "storage", _kill("glusterd.service", "main")),
-        Fault("brick_kill", "brick killed (-9)", "storage", _brick("KILL"), budget=_BRICK),
-        Fault("brick_freeze", "brick frozen", "storage", _brick("STOP"), budget=_BRICK),
+        Fault(
+            "standby_off",
+            "host switched off",
+            "standby",
+            _POWER,
+            budget=_STANDBY_SILENT,
+            alerts=(_HOST_DOWN, *_MEMBER_DOWN),
+        ),
+        Fault(
+            "standby_cut",
+            "host cut off, both ways",
+            "standby",
+            _cut(),
+            blind=True,
+            budget=_STANDBY_SILENT,
+            alerts=(_HOST_DOWN, *_MEMBER_DOWN),
+        ),
+        Fault(
+            "storage_daemon_kill",
+            "storage daemon killed (-9)",
+            "storage",
+            _kill("glusterd.service", "main"),
+            untold=_RESTARTED,
+        ),
+        Fault("brick_kill", "brick killed (-9)", "storage", _brick("KILL"), budget=_BRICK, alerts=_BRICK_DOWN),
+        Fault(
+            "brick_freeze",
+            "brick frozen",
+            "storage",
+            _brick("STOP"),
+            budget=_BRICK,
+            untold="its process is there, and no rule looks whether it answers",
+        ),
         Fault(
             "primary_disk_full",
             "disk full",
             "primary",
             {"kind": "fill", "path": "/var/lib/postgresql"},
             budget=_DISK_FULL,
+            untold=_WRITES_STOP,
+            may=("DiskFull", "NoPrimary", "NoSynchronousStandby"),
         ),
         Fault(
             "primary_disk_slow",
@@ -240,14 +369,23 @@ CATALOGUE: dict[str, Fault] = {
             "primary",
             {"kind": "slow", "path": "/var/lib/postgresql", "unit": "postgresql@*-main.service", "bytes": 200_000},
             budget=Budget(write_gap=3.0, upload_gap=4.0),
+            untold=_SLOW,
         ),
-        Fault("brick_disk_full", "brick's disk full", "storage", {"kind": "fill", "path": "{bricks}"}, budget=_BRICK),
+        Fault(
+            "brick_disk_full",
+            "brick's disk full",
+            "storage",
+            {"kind": "fill", "path": "{bricks}"},
+            budget=_BRICK,
+            alerts=(Alert("DiskFull", "instance", "{host}"),),
+        ),
         Fault(
             "brick_disk_slow",
             "brick's disk slow: 200 kB a second",
             "storage",
             {"kind": "slow", "path": "{bricks}", "unit": "glusterd.service", "bytes": 200_000},
             budget=_BRICK,
+            untold=_SLOW,
         ),
         Fault(
             "all_off",
@@ -256,6 +394,7 @@ CATALOGUE: dict[str, Fault] = {
             _POWER,
             4,
             budget=_POWER_CUT,
+            untold="nobody is there to tell: the monitoring hosts are off too",
         ),
     )
 }

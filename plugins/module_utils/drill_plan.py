@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_alerts import BLIND_HOLD, PATIENCE
 from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import (
     CATALOGUE,
     TIERS,
@@ -20,12 +21,16 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults impo
 
 Data = Mapping[str, Any]
 
+#: Seconds after which a host heals by itself if the controller, who should have healed it, died.
+DEAD_MAN = 120.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
     """What the user asked for. *faults* is empty for all of them; *rounds* above 0 draws that many at random.
 
-    *inventories* are the names of all that the hosts come from; *limit* is what the run was limited to.
+    *inventories* are the names of all that the hosts come from; *limit* is what the run was limited to; *alerts* says
+    that each fault must fire its alerts.
     """
 
     inventories: tuple[str, ...]
@@ -35,6 +40,7 @@ class Request:
     rounds: int = 0
     seed: int = 0
     budgets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    alerts: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +54,14 @@ class Round:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The rounds of a drill; with refusals there are none. *skipped* says why a fault can't be injected here."""
+    """The rounds of a drill; with refusals there are none. *skipped* says why a fault can't be injected here, *alerts*
+    that each fault must fire its alerts."""
 
     refusals: tuple[str, ...]
     rounds: tuple[Round, ...]
     seed: int | None
     skipped: Mapping[str, str]
+    alerts: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for playbooks."""
@@ -62,18 +70,19 @@ class Plan:
 
 def plan_drill(request: Request, topology: Data, variables: Mapping[str, Data]) -> Plan:
     """The rounds for *request*. *topology* is of the filter ``topology``, *variables* those of each host."""
-    refusals = tuple(_refusals(request))
+    refusals = tuple(_refusals(request, topology))
     why_not = {name: why for name, fault in CATALOGUE.items() if (why := _unavailable(fault, topology, variables))}
     refusals += tuple(f"{name} can't be injected here: {why_not[name]}" for name in request.faults if name in why_not)
     names = [name for name in request.faults or CATALOGUE if name in CATALOGUE and name not in why_not]
     if refusals:
-        return Plan(refusals, (), None, why_not)
+        return Plan(refusals, (), None, why_not, request.alerts)
     if not request.rounds:
-        return Plan((), tuple(Round(number, name, 0.0) for number, name in enumerate(names, 1)), None, why_not)
+        once = tuple(Round(number, name, 0.0) for number, name in enumerate(names, 1))
+        return Plan((), once, None, why_not, request.alerts)
     # The seed alone decides: the same one draws the same faults on the same hosts again.
     dice = random.Random(request.seed)
     rounds = tuple(Round(number, dice.choice(names), dice.random()) for number in range(1, request.rounds + 1))
-    return Plan((), rounds, request.seed, why_not)
+    return Plan((), rounds, request.seed, why_not, request.alerts)
 
 
 def inventory_refusals(
@@ -96,7 +105,7 @@ def inventory_refusals(
         )
 
 
-def _refusals(request: Request) -> Iterator[str]:
+def _refusals(request: Request, topology: Data) -> Iterator[str]:
     yield from inventory_refusals(
         request.inventories,
         ("drill_i_may_break", request.may_break),
@@ -123,6 +132,11 @@ def _refusals(request: Request) -> Iterator[str]:
                 yield f"drill_budgets has '{key}' for {name}, expected of: {', '.join(fields)}"
             elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
                 yield f"drill_budgets has {key} {value!r} for {name}, expected a number from 0, or null for no bound"
+    if request.alerts and not topology["monitoring"]:
+        yield (
+            "drill_alerts is true and the group monitoring has no hosts, expected one, which is asked what it tells. "
+            "Declare it (docs/monitoring.md) and run site.yml, or drill without drill_alerts"
+        )
     if request.rounds < 0:
         yield f"drill_rounds is {request.rounds}, expected 1 or more, or 0 for each fault once"
 
@@ -160,11 +174,21 @@ def _unavailable(fault: Fault, topology: Data, variables: Mapping[str, Data]) ->
     return ""
 
 
-def aim(number: Data, topology: Data, status: Data, variables: Mapping[str, Data], budgets: Data) -> dict[str, Any]:
+def aim(
+    number: Data,
+    topology: Data,
+    status: Data,
+    variables: Mapping[str, Data],
+    budgets: Data,
+    alerts: bool = False,
+) -> dict[str, Any]:
     """The round *number* (of ``plan_drill``), with the hosts that it hits as the stack is now.
 
     *status* is of ``status.yml``: who is the primary and who holds the virtual address. Gives the fault as plain
     data with its ``hosts``, its ``means`` filled in, and its ``budget`` with the user's *budgets* over it.
+
+    With *alerts* it lasts until they fire: ``watcher`` is the monitoring host that is asked, empty where the fault hits
+    all of them.
     """
     fault = CATALOGUE[number["fault"]]
     candidates = _tier(fault.tier, topology, status)
@@ -185,10 +209,20 @@ def aim(number: Data, topology: Data, status: Data, variables: Mapping[str, Data
     means = {key: value.format(**names) if isinstance(value, str) else value for key, value in fault.means.items()}
     if means["kind"] == "cut":
         means["peers"] = peers[means["between"]]
+    watcher = next((host for host in topology["monitoring"] if alerts and host not in hosts), "")
+    told = bool(watcher and fault.alerts)
+    hold = max(fault.hold, BLIND_HOLD) if told and fault.blind else fault.hold
     return {
         **dataclasses.asdict(fault),
         "number": number["number"],
         "hosts": hosts,
+        "watcher": watcher,
+        "alerts": [
+            {**dataclasses.asdict(alert), "who": alert.who.format(host=hosts[0])} for alert in fault.alerts if told
+        ],
+        "hold": hold,
+        # Who can't be reached undoes it in time; for the others this is only if the controller dies.
+        "undo_after": hold if fault.blind else hold + DEAD_MAN + (PATIENCE if told else 0.0),
         "means": means,
         # A fence switches off whom nobody can reach; whoever heals has to switch on again.
         "heal": {"kind": "power"} if fault.blind and fault.response else means,
@@ -251,5 +285,10 @@ def _lines(plan: Data, names: Sequence[str]) -> Iterator[str]:
     for item in plan["rounds"]:
         fault = CATALOGUE[item["fault"]]
         yield f"  {item['number']:3}  {fault.name:{width}}  {fault.tier}: {fault.title}"
+    if plan["alerts"]:
+        yield (
+            f"  alerts: a fault lasts until those have fired that it must fire, {PATIENCE:.0f} s at most, and the next "
+            "one waits until they have cleared"
+        )
     for name, why in plan["skipped"].items():
         yield f"  left out: {name}, {why}"

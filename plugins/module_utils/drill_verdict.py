@@ -16,6 +16,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.renfo.redundancy.plugins.module_utils import drill_alerts
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_alerts import Alerts
+
 Data = Mapping[str, Any]
 
 #: What the prober does, and which budget it counts against.
@@ -114,7 +117,7 @@ class Losses:
 class Result:
     """A round. ``gap`` is the longest time without a good answer to anything, ``rto`` from the fault until all was
     answered again, ``whole`` from healing until nothing was degraded any more (None: not while anybody waited).
-    ``failures`` are sentences; without any it passed."""
+    ``alerts`` are None where they weren't asked for. ``failures`` are sentences; without any it passed."""
 
     number: int
     fault: str
@@ -134,6 +137,7 @@ class Result:
     budget: Mapping[str, float | None]
     failures: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    alerts: Alerts | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``report.json``."""
@@ -289,12 +293,13 @@ def judge(
     samples: Mapping[str, Sequence[Data]],
     evidence: Evidence,
     rates: Mapping[str, float],
+    said: Data | None = None,
 ) -> Result:
     """The result of a round.
 
     *target* is of ``drill_plan.aim``; *events* are what was noted in the round (``begin``, ``injecting``, ``injected``,
     ``healed``, ``watched``, ``playbook``, ``whole``, ``end``); *requests* are of the client; *rates* says which
-    operations it does.
+    operations it does. *said* is what a monitoring host said of alerts, None where nobody wants to know.
     """
     begun = _at(events, "begin", min)
     injected = _at(events, "injecting", min, begun)
@@ -316,6 +321,7 @@ def judge(
         failures.append(
             "no instance accepted the sampler's writes before the fault: nobody would have seen two primaries"
         )
+    alerts = None if said is None else drill_alerts.verdict(target, said, injected, healed)
     return Result(
         number=target["number"],
         fault=target["name"],
@@ -337,12 +343,14 @@ def judge(
             *failures,
             *silent(target["budget"], gap, rates),
             *over_budget(target["budget"], tallies, whole, lost, rates),
+            *(alerts.failures if alerts else ()),
         ),
         notes=(
             f"nothing at all was answered for {gap:.2f} s",
             *(f"{event['playbook']} took {event['seconds']:.1f} s" for event in played),
             *([f"{late} request(s) without an answer while the drill looked at the stack"] if late else []),
         ),
+        alerts=alerts,
     )
 
 
@@ -373,5 +381,16 @@ def line(result: Data) -> str:
     pauses = ", ".join(f"{kind}s {gap:.1f} s" for kind, gap in gaps(result).items())
     return (
         f"{word} {result['fault']:19} {hosts:9}  {missed} of {asked} without an answer; longest gap: {pauses}; "
-        f"lost {lost}; whole after {whole}" + "".join(f"\n       - {sentence}" for sentence in result["failures"])
+        f"lost {lost}; whole after {whole}{_alerts(result['alerts'])}"
+        + "".join(f"\n       - {sentence}" for sentence in result["failures"])
+    )
+
+
+def _alerts(alerts: Data | None) -> str:
+    if alerts is None:
+        return ""
+    fired, cleared = drill_alerts.columns(alerts)
+    others = [drill_alerts.text(told["name"], told["about"]) for told in alerts["told"] if not told["expected"]]
+    return (f"; alerts fired after {fired}, cleared after {cleared}" if cleared else f"; alerts: {fired}") + (
+        f"; fired too: {', '.join(others)}" if others else ""
     )

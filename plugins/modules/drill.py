@@ -40,6 +40,11 @@ options:
   witnesses:
     description: What M(renfo.redundancy.drill_witness) returned on each host. Required with O(state=judged).
     type: dict
+  alerts:
+    description:
+      - What M(renfo.redundancy.drill_alerts) returned, and on which C(host), as the filter C(drill_told) gives it.
+      - Without it nobody wants to know which alerts fired.
+    type: dict
   about:
     description:
       - What is to stand at the head of the report. Keys are C(inventory), C(site), C(seed).
@@ -51,6 +56,7 @@ attributes:
     description: Nothing is broken in check mode.
     support: none
 seealso:
+  - module: renfo.redundancy.drill_alerts
   - module: renfo.redundancy.drill_fault
   - module: renfo.redundancy.drill_witness
 """
@@ -95,5 +101,6 @@ ARGUMENTS = {
     "client": {"type": "dict"},
     "target": {"type": "dict"},
     "witnesses": {"type": "dict"},
+    "alerts": {"type": "dict"},
     "about": {"type": "dict"},
 }

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.renfo.redundancy.plugins.module_utils import drill_alerts
 from ansible_collections.renfo.redundancy.plugins.module_utils.drill_verdict import TITLES, gaps
 from ansible_collections.renfo.redundancy.plugins.plugin_utils.report import (
     Figure,
@@ -94,9 +95,14 @@ def suite(document: Mapping[str, Any]) -> Any:
     return whole
 
 
+def has_alerts(document: Mapping[str, Any]) -> bool:
+    """Whether anybody wanted to know which alerts fired."""
+    return any(result.get("alerts") for result in document["rounds"])
+
+
 def markdown(document: Mapping[str, Any]) -> str:
-    """The table of the rounds, with what it was measured on."""
-    about, totals = document["about"], document["totals"]
+    """The table of the rounds, with what it was measured on; then, if anybody asked, that of the alerts."""
+    about, totals, told = document["about"], document["totals"], has_alerts(document)
     lines = [
         f"Measured {about['date']} on the inventory `{about['inventory']}`, from a machine with {about['cores']} cores "
         f"and {about['memory_gib']} GiB, kernel {about['kernel']}"
@@ -107,13 +113,16 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"{totals['two_primaries']} moments with two primaries.",
         "",
         *(f"**{failure}**\n" for failure in document["failures"]),
-        "| fault | on | ok | failed | unknown | gap: reads | videos | writes | uploads | RTO | whole after | verdict |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        "| fault | on | ok | failed | unknown | gap: reads | videos | writes | uploads | RTO | whole after "
+        + ("| alerts fired after | cleared after " if told else "")
+        + "| verdict |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:" + ("|--:|--:" if told else "") + "|---|",
     ]
-    return "\n".join([*lines, *(_row(result) for result in document["rounds"]), ""])
+    rows = [_row(result, told) for result in document["rounds"]]
+    return "\n".join([*lines, *rows, *(_alerts(document["rounds"]) if told else ()), ""])
 
 
-def _row(result: Result) -> str:
+def _row(result: Result, told: bool) -> str:
     tallies = result["tallies"]
     cells = [
         f"`{result['fault']}`",
@@ -122,16 +131,49 @@ def _row(result: Result) -> str:
         *(f"{gap:.1f} s" for gap in gaps(result).values()),
         f"{result['rto']:.1f} s" if result["rto"] else "none",
         "never" if result["whole"] is None else f"{result['whole']:.0f} s",
+        *(drill_alerts.columns(result["alerts"]) if told else ()),
         "within budget" if result["passed"] else "**over**: " + "; ".join(result["failures"]),
     ]
+    return _line(cells)
+
+
+def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _alerts(rounds: Sequence[Result]) -> Iterator[str]:
+    yield from ("", "| fault | alert | about | severity | expected | fired after | cleared after |")
+    yield "|---|---|---|---|---|--:|--:|"
+    for result in rounds:
+        fault, alerts = f"`{result['fault']}`", result["alerts"]
+        if sentence := drill_alerts.sentence(alerts):
+            yield _line([fault, sentence, "", "", "", "", ""])
+        for told in alerts["told"]:
+            expected = "yes" if told["expected"] else "no"
+            times = (seconds(told["after"]), seconds(told["over"]))
+            yield _line([fault, told["name"], told["about"], told["severity"], expected, *times])
+
+
+def seconds(value: float | None) -> str:
+    """For a table; None is what never was."""
+    return "never" if value is None else f"{value:.0f} s"
 
 
 def page(document: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> str:
     """The page for people."""
     pictures = [base64.b64encode(picture(result, requests)).decode() for result in document["rounds"]]
     rounds = list(zip(document["rounds"], pictures, strict=True))
-    return render("drill_report.html.j2", document=document, rounds=rounds, titles=TITLES, gaps=gaps)
+    return render(
+        "drill_report.html.j2",
+        document=document,
+        rounds=rounds,
+        titles=TITLES,
+        gaps=gaps,
+        told=has_alerts(document),
+        columns=drill_alerts.columns,
+        sentence=drill_alerts.sentence,
+        seconds=seconds,
+    )
 
 
 def picture(result: Result, requests: Sequence[Mapping[str, Any]]) -> bytes:

@@ -103,8 +103,14 @@ class Session:
         self.note("end")
         self._answered(lines(self.events)[-1]["at"])
 
-    def judge(self, target: Mapping[str, Any], witnesses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """What the round of *target* cost. *witnesses* is what ``drill_witness`` said on each host."""
+    def judge(
+        self,
+        target: Mapping[str, Any],
+        witnesses: Mapping[str, Mapping[str, Any]],
+        alerts: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What the round of *target* cost. *witnesses* is what ``drill_witness`` said on each host, *alerts* what
+        ``drill_alerts`` did on one."""
         events = lines(self.events)
         begin = max(place for place, event in enumerate(events) if event["event"] == "begin")
         events = events[begin:]
@@ -118,7 +124,7 @@ class Session:
         }
         rates = json.loads(self._config.read_text())["rates"]
         found = self._evidence(requests, digests)
-        result = judge(target, events, requests, samples, found, rates).to_dict()
+        result = judge(target, events, requests, samples, found, rates, alerts).to_dict()
         with open(self.rounds, "a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import requests
 from tests.support.cluster import Cluster, wait
 from tests.support.lab import ROOT, Lab
 from tests.support.monitoring import CONFIG, HOST, Prometheus
+from tests.support.rounds import rounds_only
 
 JOBS = {"alertmanager", "node", "postgres", "nginx", "mtail", "site", "lb", "replica"}
 #: Seconds within which somebody is told. A minute is what is meant; nine hosts and this test share two cores.
@@ -175,3 +177,45 @@ def test_a_fault_of_each_tier_is_told_of_and_forgotten(
         wait(lambda: len(received().get("/deadman", [])) >= 2, 75, lambda: f"{received().get('/deadman')}")
         beat = received()["/deadman"][-1]
         assert [alert["labels"]["alertname"] for alert in beat["alerts"]] == ["Watchdog"]
+
+
+@rounds_only
+@pytest.mark.usefixtures("quiet")
+def test_a_drill_proves_that_its_faults_are_told_of(lab: Lab, cluster: Cluster, tmp_path: Path) -> None:
+    cluster.wait_whole()
+    lab.wait_healthy()
+    faults = ["app_stop", "standby_stop"]
+    # Seconds are for `make drill`: what a machine that does ten things at once takes is no defect.
+    gaps = ("gap", "read_gap", "video_gap", "write_gap", "upload_gap", "slowest", "whole")
+    extra = {
+        "drill_i_may_break": "lab",
+        "drill_alerts": True,
+        "drill_faults": ",".join(faults),
+        "drill_budgets": {fault: dict.fromkeys(gaps) for fault in faults},
+        "drill_report": str(tmp_path),
+    }
+    play = lab.play("drill.yml", extra=extra)
+    report = json.loads((tmp_path / "report.json").read_text())
+    rounds = {found["fault"]: found for found in report["rounds"]}
+    assert list(rounds) == faults, play.output
+    assert {fault: found["failures"] for fault, found in rounds.items()} == {fault: [] for fault in faults}
+    assert play.rc == 0, play.output
+    wanted = {}
+    for fault, found in rounds.items():
+        alerts = found["alerts"]
+        assert alerts["host"] == HOST
+        wanted[fault] = {(told["name"], told["about"]) for told in alerts["told"] if told["expected"]}
+        for told in alerts["told"]:
+            assert told["severity"] == "warning", told
+            assert not told["expected"] or (told["after"] >= 30 and told["over"] < PATIENCE), told
+        # It lasted until the last of them fired, and not much longer.
+        last = max(told["after"] for told in alerts["told"] if told["expected"])
+        assert last <= found["healed"] - found["injected"] < last + 30
+    (app,), (standby,) = (rounds[fault]["hosts"] for fault in faults)
+    assert wanted == {
+        "app_stop": {("ReplicaNotReady", app), ("RedundancyDegraded", "app")},
+        "standby_stop": {("StandbyNotStreaming", standby), ("RedundancyDegraded", "database")},
+    }
+    assert "| alerts fired after | cleared after |" in (tmp_path / "report.md").read_text()
+    # Nothing of it is left.
+    assert "renfo-drill" not in lab.run(HOST, "systemctl list-units --all --plain 'renfo-drill*'; ls /var/lib")

@@ -15,5 +15,6 @@ TOPOLOGY: dict[str, Any] = {
     "replicas": [{"host": f"app{n}"} for n in (1, 2, 3)],
     "load_balancers": [{"name": "lb1"}, {"name": "lb2"}],
     "storage_servers": [{"name": f"app{n}"} for n in (1, 2, 3)],
+    "monitoring": ["pg2", "ops1"],
 }
 STATUS = {"primary": "pg2", "vip_holders": ["lb2"]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.renfo.redundancy.plugins.filter.drill import FilterModule
 from drill_site import HOSTS, STATUS, TOPOLOGY
 
@@ -42,3 +43,19 @@ def test_only_hosts_that_were_asked_are_witnesses() -> None:
         "lb1": {},
     }
     assert FILTERS["drill_witnesses"](hostvars) == {"pg1": {"offset": 3, "samples": []}}
+
+
+@pytest.mark.parametrize(
+    ("watcher", "registered", "firings", "trouble"),
+    [
+        ("ops1", {"firings": [{"since": 1.0}], "trouble": ""}, [{"since": 1.0}], ""),
+        ("ops1", {"firings": [], "trouble": "refused"}, [], "refused"),
+        ("ops1", {"unreachable": True, "msg": "no route"}, [], "no route"),
+        ("ops1", None, [], "it can't be reached"),
+        ("", None, [], ""),
+    ],
+)
+def test_what_the_one_who_was_asked_said(watcher: str, registered: Any, firings: list[Any], trouble: str) -> None:
+    hostvars = {"ops1": {"drill_told": registered}, "lb1": {"drill_told": {"skipped": True}}}
+    found = FILTERS["drill_told"](hostvars, {"watcher": watcher})
+    assert found == {"host": watcher, "firings": firings, "trouble": trouble}

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import CATALOGUE, TIERS, steps
+from ansible_collections.renfo.redundancy.plugins.module_utils.drill_faults import CATALOGUE, TIERS, Fault, steps
+from project import ROOT, load
 
+RULES: list[dict[str, Any]] = [
+    rule for group in load(ROOT / "roles/monitoring/files/rules.yml")["groups"] for rule in group["rules"]
+]
 FILLED: dict[str, Any] = {"app": "app", "volume": "media", "bricks": "/srv/gluster/media"}
 
 
@@ -35,6 +39,32 @@ def test_every_fault_can_be_undone_by_the_host_alone(name: str) -> None:
     # The undo is run by /bin/sh.
     assert subprocess.run(["sh", "-n", "-c", found.undo], check=False).returncode == 0
     assert "{" not in found.undo
+
+
+@pytest.mark.parametrize("fault", CATALOGUE.values(), ids=list(CATALOGUE))
+def test_what_a_fault_must_fire_is_a_rule(fault: Fault) -> None:
+    assert bool(fault.alerts) is not bool(fault.untold), "one or the other"
+    for alert in fault.alerts:
+        rules = [rule for rule in RULES if rule["alert"] == alert.name]
+        assert rules
+        if alert.label in ("", "tier"):
+            # An alert of the whole site says of nobody in particular that it is about them.
+            assert any(rule["labels"].get("tier", "") == alert.who for rule in rules)
+            assert all("$labels.instance" not in str(rule["annotations"]) for rule in rules)
+        else:
+            assert all(f"$labels.{alert.label}" in str(rule["annotations"]) for rule in rules)
+            assert alert.who == "{host}"
+
+
+@pytest.mark.parametrize("fault", CATALOGUE.values(), ids=list(CATALOGUE))
+def test_a_fault_is_over_for_those_who_watch_as_soon_as_it_is_told_of(fault: Fault) -> None:
+    """A drill waits for two minutes at most; rules are looked at every five seconds, at what is fifteen old at most."""
+    for alert in fault.alerts:
+        assert {rule["for"] for rule in RULES if rule["alert"] == alert.name} == {"30s"}
+    critical = {rule["alert"] for rule in RULES if rule["labels"]["severity"] == "critical"}
+    assert set(fault.may) <= critical
+    # Whoever is served all the while wakes nobody. Two holders of an address and a full disk do, and should.
+    assert {alert.name for alert in fault.alerts} & critical <= {"TwoVipHolders", "DiskFull"}
 
 
 @pytest.mark.parametrize(

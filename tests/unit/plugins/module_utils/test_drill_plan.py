@@ -33,8 +33,15 @@ def planned(topology: dict[str, Any] = TOPOLOGY, variables: Any = VARIABLES, **a
     return plan_drill(request(**asked), topology, variables).to_dict()
 
 
-def aimed(fault: str, draw: float = 0.0, variables: Any = VARIABLES, budgets: Any = None) -> dict[str, Any]:
-    return aim({"number": 1, "fault": fault, "draw": draw}, TOPOLOGY, STATUS, variables, budgets or {})
+def aimed(
+    fault: str,
+    draw: float = 0.0,
+    variables: Any = VARIABLES,
+    budgets: Any = None,
+    alerts: bool = False,
+    topology: dict[str, Any] = TOPOLOGY,
+) -> dict[str, Any]:
+    return aim({"number": 1, "fault": fault, "draw": draw}, topology, STATUS, variables, budgets or {}, alerts)
 
 
 @pytest.mark.parametrize("named", ["", "production"])
@@ -207,3 +214,59 @@ def test_a_release_that_never_gets_ready_is_rolled_out() -> None:
 def test_the_users_budget_wins() -> None:
     budget = aimed("app_kill", budgets={"app_kill": {"read_gap": 9, "failed_reads": None}})["budget"]
     assert (budget["read_gap"], budget["failed_reads"], budget["failed_writes"]) == (9, None, 0)
+
+
+# --- alerts
+
+
+def test_where_nothing_is_watched_no_alert_is_waited_for() -> None:
+    plan = planned(topology={**TOPOLOGY, "monitoring": []}, alerts=True)
+    assert not plan["rounds"]
+    assert plan["refusals"][0].startswith("drill_alerts is true and the group monitoring has no hosts, expected one")
+    assert drill_text(plan) == "Nothing was broken."
+    assert planned(topology={**TOPOLOGY, "monitoring": []})["rounds"]
+
+
+def test_the_plan_says_that_alerts_are_waited_for() -> None:
+    assert "a fault lasts until those have fired that it must fire, 120 s" in drill_text(planned(alerts=True))
+    assert "alerts" not in drill_text(planned())
+
+
+@pytest.mark.parametrize(
+    ("fault", "alerts", "monitoring", "watcher", "told"),
+    [
+        ("app_stop", True, ["ops1"], "ops1", [("ReplicaNotReady", "host", "app1"), ("RedundancyDegraded", "tier", "app")]),
+        ("app_stop", False, ["ops1"], "", []),
+        ("app_kill", True, ["ops1"], "ops1", []),
+        ("vrrp_freeze", True, ["ops1"], "ops1", [("TwoVipHolders", "", "")]),
+        # It hits pg2, who is the primary.
+        ("primary_off", True, ["pg2"], "", []),
+        ("brick_disk_full", True, ["app1", "ops1"], "ops1", [("DiskFull", "instance", "app1")]),
+        ("all_off", True, ["lb1", "pg3"], "", []),
+    ],
+)  # fmt: skip
+def test_who_is_asked_for_what(
+    fault: str, alerts: bool, monitoring: list[str], watcher: str, told: list[tuple[str, str, str]]
+) -> None:
+    found = aimed(fault, alerts=alerts, topology={**TOPOLOGY, "monitoring": monitoring})
+    assert found["watcher"] == watcher
+    assert [(alert["name"], alert["label"], alert["who"]) for alert in found["alerts"]] == told
+
+
+@pytest.mark.parametrize(
+    ("fault", "alerts", "hold", "undo_after"),
+    [
+        ("app_stop", False, 8.0, 128.0),
+        # The controller holds it for as long as it takes, so the host must wait.
+        ("app_stop", True, 8.0, 248.0),
+        ("app_kill", True, 8.0, 128.0),
+        # Who can't be reached must know beforehand.
+        ("app_cut", False, 8.0, 8.0),
+        ("app_cut", True, 75.0, 75.0),
+        ("primary_cut", False, 30, 30),
+        ("primary_cut", True, 75.0, 75.0),
+    ],
+)
+def test_a_fault_lasts_until_it_is_told_of(fault: str, alerts: bool, hold: float, undo_after: float) -> None:
+    found = aimed(fault, alerts=alerts)
+    assert (found["hold"], found["undo_after"]) == (hold, undo_after)

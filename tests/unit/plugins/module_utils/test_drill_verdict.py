@@ -312,5 +312,33 @@ def test_a_stack_that_stays_degraded_fails_the_round() -> None:
     assert "whole after never" in line(result)
 
 
+TOLD: dict[str, Any] = {
+    "host": "ops1",
+    "trouble": "",
+    "firings": [{"labels": {"alertname": "HostDown", "instance": "app1", "severity": "warning"}, "since": 40.0, "until": 50.5}],
+}  # fmt: skip
+ALARMING = {**TARGET, "alerts": [{"name": "HostDown", "label": "instance", "who": "app1"}], "untold": "", "may": []}
+
+
+def test_a_round_that_told_what_it_had_to() -> None:
+    result = judged(target={**ALARMING, "blind": False}, said=TOLD)
+    assert result["passed"]
+    assert line(result).endswith("; alerts fired after 38 s, cleared after 45 s")
+    assert result["alerts"]["told"][0]["name"] == "HostDown"
+    assert judged()["alerts"] is None
+
+
+def test_a_round_that_told_nothing_fails() -> None:
+    result = judged(target={**ALARMING, "blind": False}, said={**TOLD, "firings": []})
+    assert result["failures"] == ("the alert HostDown (app1) did not fire within 120 s",)
+    assert "; alerts fired after never, cleared after never\n" in line(result)
+
+
+def test_what_else_fired_is_said() -> None:
+    result = judged(target={**ALARMING, "alerts": [], "untold": "it is short", "blind": False}, said=TOLD)
+    assert result["passed"]
+    assert line(result).endswith("; alerts: nothing to tell; fired too: HostDown (app1)")
+
+
 def test_a_result_can_be_written_down() -> None:
     assert '"status 503": 20' in json.dumps(judged())

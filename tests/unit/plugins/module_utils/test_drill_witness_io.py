@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.renfo.redundancy.plugins.module_utils import drill_sampler, drill_witness_io
+from ansible_collections.renfo.redundancy.plugins.module_utils import drill_recorder_io, drill_sampler, drill_witness_io
 from ansible_collections.renfo.redundancy.plugins.module_utils.drill_witness_io import UNIT, Witness, digests
 
 
 @pytest.fixture(autouse=True)
 def _anybody_is_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drill_witness_io.shutil, "chown", lambda *_arguments: None)
+    monkeypatch.setattr(drill_recorder_io.shutil, "chown", lambda *_arguments: None)
 
 
 def witness(root: Path, ran: list[str] | None = None, code: int = 0) -> Witness:

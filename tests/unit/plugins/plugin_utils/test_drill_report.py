@@ -51,6 +51,7 @@ def round_of(number: int = 1, **change: Any) -> dict[str, Any]:
         "failures": [],
         "notes": ["failover.yml took 5.0 s"],
         "passed": True,
+        "alerts": None,
     }
     return {**result, **change}
 
@@ -118,6 +119,38 @@ def test_the_table_alone(tmp_path: Path) -> None:
         "| `app_kill` | app1 | 180 | 16 | 4 | 2.5 s | 0.0 s | 2.5 s | 0.0 s | 2.0 s | 3 s | within budget |"
     )
     assert table[-1].endswith("| never | **over**: 1 acknowledged write(s) lost: <k> |")
+
+
+ALERTS: dict[str, Any] = {
+    "host": "ops1",
+    "untold": "",
+    "told": [
+        {"name": "HostDown", "about": "app1", "severity": "warning", "expected": True, "after": 41.2, "over": 12.0},
+        {"name": "SiteDown", "about": "<a>", "severity": "critical", "expected": False, "after": 50.0, "over": None},
+    ],
+    "failures": ["the alert SiteDown fired"],
+}
+QUIET = {**ALERTS, "told": [], "untold": "it is short", "failures": []}
+
+
+def test_what_was_told_is_in_the_report(tmp_path: Path) -> None:
+    written(tmp_path, round_of(alerts=ALERTS), round_of(2, alerts=QUIET), round_of(3, alerts={**QUIET, "host": ""}))
+    table = (tmp_path / "report.md").read_text()
+    assert "| 3 s | 41 s | 12 s | within budget |" in table
+    assert "| 3 s | nothing to tell |  | within budget |" in table
+    assert "| 3 s | not asked |  | within budget |" in table
+    assert "| `app_kill` | SiteDown | <a> | critical | no | 50 s | never |" in table
+    assert "| `app_kill` | nothing to tell: it is short |" in table
+    page = (tmp_path / "index.html").read_text()
+    assert "cleared after" in page
+    assert "&lt;a&gt;" in page
+    assert "Alerts: nobody was asked which alerts fire" in page
+
+
+def test_a_drill_that_did_not_ask_says_nothing_of_alerts(tmp_path: Path) -> None:
+    written(tmp_path, round_of())
+    for name in ("report.md", "index.html"):
+        assert "lert" not in (tmp_path / name).read_text()
 
 
 def test_a_drill_without_a_round_has_not_passed(tmp_path: Path) -> None:
