@@ -138,7 +138,7 @@ _MEMBER_DOWN = (Alert("StandbyNotStreaming", "instance", "{host}"), Alert("Redun
 # An old primary whose host answers is fenced there by the failover.
 _OLD_PRIMARY = (Alert("InstanceFenced", "instance", "{host}"), *_MEMBER_DOWN)
 _BRICK_DOWN = (Alert("BrickDown", "instance", "{host}"), Alert("RedundancyDegraded", "tier", "store"))
-# A keepalived that dies without a word leaves its address behind, and the other one takes it.
+# A keepalived that says no word leaves its address where it was, and the other one takes it.
 _TWO_ADDRESSES = (Alert("TwoVipHolders"),)
 
 _RESTARTED = "systemd starts it again within seconds, and alerts are for what lasts half a minute"
@@ -214,7 +214,7 @@ CATALOGUE: dict[str, Fault] = {
             "lb",
             _kill("keepalived.service"),
             budget=_ENTRANCE,
-            alerts=_TWO_ADDRESSES,
+            untold=_RESTARTED,
         ),
         Fault(
             "vrrp_stop",
@@ -222,7 +222,7 @@ CATALOGUE: dict[str, Fault] = {
             "lb",
             _stop("keepalived.service"),
             budget=_ENTRANCE_STOPPED,
-            untold="the other load balancer holds the address, and no rule looks at keepalived itself",
+            alerts=(Alert("KeepalivedDown", "instance", "{host}"),),
         ),
         Fault(
             "vrrp_freeze",

@@ -21,14 +21,14 @@ Spec = Mapping[str, Mapping[str, Any]]
 #: Which roles a host of a group may get, in ``site.yml``'s order; a test compares the two. A host of either
 #: PostgreSQL group gets either role: the observed primary is the primary.
 ROLES_OF_GROUP: dict[str, tuple[str, ...]] = {
-    "all": ("internal_ca", "exporters"),
-    "nginx_lb": ("firewall", "nginx_lb", "shared_storage"),
-    "app_replicas": ("firewall", "app_replicas", "shared_storage"),
-    "shared_storage": ("firewall", "shared_storage"),
-    "pg_primary": ("firewall", "pg_backup", "pg_instance", "pg_primary", "pg_replica"),
-    "pg_replica": ("firewall", "pg_backup", "pg_instance", "pg_primary", "pg_replica"),
-    "monitoring": ("firewall", "monitoring"),
-    "backup": ("firewall", "backup_verify", "media_backup", "pg_backup", "shared_storage"),
+    "all": ("internal_ca", "exporters", "firewall"),
+    "nginx_lb": ("nginx_lb", "shared_storage"),
+    "app_replicas": ("app_replicas", "shared_storage"),
+    "shared_storage": ("shared_storage",),
+    "pg_primary": ("pg_backup", "pg_instance", "pg_primary", "pg_replica"),
+    "pg_replica": ("pg_backup", "pg_instance", "pg_primary", "pg_replica"),
+    "monitoring": ("monitoring",),
+    "backup": ("backup_verify", "media_backup", "pg_backup", "shared_storage"),
 }
 
 #: A variable with one of these prefixes is ours; an unknown one is a typing mistake.

@@ -62,6 +62,9 @@ def healthy() -> Series:
         for job in ("nginx", "mtail"):
             series[f'up{{job="{job}",instance="{name}"}}'] = always(1)
         series[f'stack_vip_held{{job="node",instance="{name}",address="10.0.0.100"}}'] = always(int(name == "lb1"))
+        series[f'node_systemd_unit_state{{job="node",instance="{name}",name="keepalived.service",state="active"}}'] = (
+            always(1)
+        )
         series[f'stack_http_requests_total{{job="mtail",instance="{name}",class="2xx"}}'] = growing(100)
         series[f'stack_http_requests_total{{job="mtail",instance="{name}",class="5xx"}}'] = growing(0.1)
         series[f'stack_store_mounted{{job="node",instance="{name}",directory="/srv/media"}}'] = always(1)

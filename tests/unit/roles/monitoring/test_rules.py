@@ -136,6 +136,7 @@ CASES: dict[str, Case] = {
         set_to(SITE, r'^probe_(success|http_status_code){job="lb",instance="lb2"', 0),
         {"LoadBalancerSilent": 1, "RedundancyDegraded/lb": 1},
     ),
+    "KeepalivedDown": Case(set_to(SITE, '^node_systemd_unit_state.*"lb2"', 0), {"KeepalivedDown": 1}),
     "NoVipHolder": Case(set_to(SITE, "^stack_vip_held", 0), {"NoVipHolder": 1}),
     "TwoVipHolders": Case(set_to(SITE, "^stack_vip_held", 1), {"TwoVipHolders": 1}),
     "ReplicaNotReady": Case(
