@@ -84,7 +84,7 @@ def test_a_host_without_observation(result: dict[str, Any], why: str) -> None:
 def test_what_a_host_is_asked() -> None:
     names = {"app1": {"app_replicas_name": "shop", "app_replicas_ready_path": "/up"}}
     assert FILTERS["deploy_questions"](SITE, "app1", hostvars(**names)) == {
-        "units": ["shop@1.service", "shared-storage-keeper.service"],
+        "units": ["shop@1.service", "shared-storage-keeper.service", "site-firewall.service"],
         "ready": [{"name": "app1-1", "url": "http://192.0.2.2:8000/up"}],
         "release_home": "/srv/shop",
     }

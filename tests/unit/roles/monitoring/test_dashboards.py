@@ -23,7 +23,7 @@ PAGE = (FILES / "consoles/index.html").read_text(encoding="utf-8")
 #: What the role exporters gives, Prometheus itself (ALERTS, up), and its blackbox and node exporters.
 KNOWN = re.compile(
     r"^(up|ALERTS|probe_(success|duration_seconds|http_status_code|ssl_earliest_cert_expiry)"
-    r"|node_(time_seconds|boot_time_seconds|load1|cpu_seconds_total|disk_io_time_seconds_total"
+    r"|node_(systemd_unit_state|time_seconds|boot_time_seconds|load1|cpu_seconds_total|disk_io_time_seconds_total"
     r"|memory_Mem(Available|Total)_bytes|filesystem_(avail_bytes|size_bytes|readonly)"
     r"|network_(receive|transmit)_bytes_total)"
     r"|alertmanager_notifications_failed_total"
