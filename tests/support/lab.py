@@ -24,6 +24,8 @@ import testinfra
 import urllib3
 import yaml
 
+from tests.support.client import trusting
+
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = ROOT / "inventories" / "lab"
 
@@ -234,7 +236,8 @@ class Lab:
     def request(self, method: str, path: str, at: str | None = None, **options: Any) -> requests.Response:
         """One request to the site, at its virtual address or at one load balancer (a host name)."""
         where = self.addresses[at] if at else self.vip
-        return requests.request(method, f"https://{where}{path}", verify=False, timeout=30, **options)
+        with trusting() as session:
+            return session.request(method, f"https://{where}{path}", timeout=30, **options)
 
     def replica(self, name: str, path: str) -> Answer:
         """One request to the replica on an app host: from a load balancer's host, for nobody else is let in."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import requests
 
+from tests.support.client import trusting
 from tests.support.lab import Lab
 
 
@@ -70,10 +71,7 @@ class Writer:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
-            self._local.session = requests.Session()
-            self._local.session.verify = False
-            # The environment may name a CA bundle, which would win over that.
-            self._local.session.trust_env = False
+            self._local.session = trusting()
             if not self.keep_alive:
                 self._local.session.headers["Connection"] = "close"
         return self._local.session  # type: ignore[no-any-return]
