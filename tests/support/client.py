@@ -16,7 +16,7 @@ _TRUSTING.verify_mode = ssl.CERT_NONE
 
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, ssl_context=_TRUSTING, **options)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*arguments, ssl_context=_TRUSTING, **options)
 
 
 def trusting() -> requests.Session:
