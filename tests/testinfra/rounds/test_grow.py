@@ -107,7 +107,9 @@ def traces(lab: Lab, names: list[str]) -> list[str]:
         for line in lab.run(host, f"grep -rl '{words}' {folders} 2>/dev/null; true").splitlines()
     ]
     # (glusterd keeps what an option was before under another name, and does nothing with it.)
-    pool = lab.run("app1", f"{{ gluster volume info; gluster peer status; }} | grep -v '^old[.]' | grep '{words}'; true")
+    pool = lab.run(
+        "app1", f"{{ gluster volume info; gluster peer status; }} | grep -v '^old[.]' | grep '{words}'; true"
+    )
     found += pool.splitlines()
     settings = lab.sql(
         "pg1",
