@@ -58,7 +58,8 @@ class Catalogue:
     """A stanza. *histories* maps its numbers to the ``system_identifier`` of the cluster each belongs to; the newest is
     the largest number; there is none before the stanza is made. *troubles* are pgBackRest's own words on repositories
     that it can't use. *version* is PostgreSQL's, of the newest history. *timeline* is that of the way that a restore
-    takes, and *ancestry* how it came about; None and empty while nothing was archived."""
+    takes, and *ancestry* how it came about; None and empty while nothing was archived. It is *assumed* where nobody
+    named it, and no primary lives that writes it."""
 
     stanza: str
     histories: Mapping[int, str]
@@ -68,6 +69,7 @@ class Catalogue:
     version: int | None = None
     timeline: int | None = None
     ancestry: tuple[TimelineSwitch, ...] = ()
+    assumed: bool = False
 
     @property
     def history(self) -> int:
@@ -122,6 +124,7 @@ class Catalogue:
             version=data["version"],
             timeline=data["timeline"],
             ancestry=tuple(TimelineSwitch(one["timeline"], Lsn.parse(one["switch_lsn"])) for one in data["ancestry"]),
+            assumed=data.get("assumed", False),
         )
 
 
@@ -219,6 +222,7 @@ def choose(catalogue: Catalogue, wanted: Wanted, now: float, system_identifier: 
     if wanted.label:
         chosen = _by_label(list(catalogue.whole), wanted.label)
     else:
+        _refuse_doubtful_way(catalogue)
         chosen = _by_time([one for one in catalogue.whole if catalogue.leads_on(one)], wanted.time, now)
         if catalogue.timeline is not None:
             # By name: the newest one in the archive may be of somebody who was promoted by mistake.
@@ -262,6 +266,21 @@ def kept_backups(catalogue: Catalogue) -> str:
         "restore_to=latest brings it back, then run site.yml again. If they are no longer wanted, move "
         "pg_backup_directory away on the backup host"
     )
+
+
+def _refuse_doubtful_way(catalogue: Catalogue) -> None:
+    """BackupError if the newest timeline, which nobody named, doesn't lead through the newest backup.
+
+    Somebody who was promoted by mistake archived it; along it all would be lost that was written elsewhere since.
+    """
+    newest = catalogue.whole[-1]
+    if catalogue.assumed and not catalogue.leads_on(newest):
+        raise BackupError(
+            f"the newest timeline in the archive, {catalogue.timeline}, doesn't lead through the newest backup, "
+            f"{newest.label} of {utc(newest.stop)}, which was made on timeline {newest.timeline}: somebody may have "
+            "been promoted by mistake. Nothing was changed. Say which one is to be followed: "
+            f"-e restore_timeline={newest.timeline} (the backup's), or -e restore_timeline={catalogue.timeline}"
+        )
 
 
 def _by_label(backups: list[Backup], label: str) -> Choice:

@@ -67,7 +67,9 @@ class Repository:
             raise BackupError(f"the archive has no timeline {wanted}, it has {there}. Nothing was changed")
         history = f"{wanted:08X}.history"
         text = self.ask("repo-get", f"{folder}/{history}") if history in names else ""
-        return dataclasses.replace(catalogue, timeline=wanted, ancestry=tuple(parse_history(text)))
+        return dataclasses.replace(
+            catalogue, timeline=wanted, ancestry=tuple(parse_history(text)), assumed=not timeline
+        )
 
     def _archive_folder(self, history: int) -> str:
         # Named after the version and the history, as in 17-1.

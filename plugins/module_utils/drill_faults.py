@@ -114,6 +114,8 @@ _POWER = {"kind": "power"}
 _ENTRANCE = Budget(failed_reads=None, failed_videos=None, failed_writes=None)
 # That it hangs only a question that isn't answered can tell.
 _ENTRANCE_FROZEN = dataclasses.replace(_ENTRANCE, gap=5.0, read_gap=5.0, video_gap=5.0, write_gap=5.0, upload_gap=5.0)
+# Nobody is told no: who connects while the address moves asks again after TCP's first second.
+_ENTRANCE_GIVEN_AWAY = dataclasses.replace(_ENTRANCE, gap=1.5, read_gap=1.5, video_gap=1.5, write_gap=1.5)
 _ENTRANCE_STOPPED = dataclasses.replace(_ENTRANCE, gap=0.5, read_gap=0.5, video_gap=0.5, write_gap=0.5)
 # What the store takes to see that a brick is gone stalls files, and nothing else.
 _BRICK = Budget(video_gap=4.0, upload_gap=4.0)
@@ -203,7 +205,7 @@ CATALOGUE: dict[str, Fault] = {
         ),
         Fault("lb_kill", "NGINX killed (-9)", "lb", _kill("nginx.service"), budget=_ENTRANCE, untold=_RESTARTED),
         Fault(
-            "lb_stop", "NGINX stopped", "lb", _stop("nginx.service"), budget=_ENTRANCE_STOPPED, alerts=_BALANCER_DOWN
+            "lb_stop", "NGINX stopped", "lb", _stop("nginx.service"), budget=_ENTRANCE_GIVEN_AWAY, alerts=_BALANCER_DOWN
         ),
         Fault(
             "lb_freeze", "NGINX frozen", "lb", _freeze("nginx.service"), budget=_ENTRANCE_FROZEN, alerts=_BALANCER_DOWN

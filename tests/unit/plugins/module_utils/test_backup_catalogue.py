@@ -141,6 +141,19 @@ def test_a_backup_beside_the_way_is_not_taken() -> None:
     assert choose(beside, Wanted(label=FULL["label"]), NOON).backup.label == FULL["label"]
 
 
+def test_a_timeline_that_nobody_named_must_lead_through_the_newest_backup() -> None:
+    """Else all that was written since whoever archived it was promoted by mistake would be lost."""
+    stray = dataclasses.replace(on(4, (3, "0/6000000")), assumed=True)
+    with pytest.raises(BackupError) as caught:
+        choose(stray, Wanted(), NOON)
+    for words in ("Nothing was changed", "-e restore_timeline=3", "-e restore_timeline=4", stray.whole[-1].label):
+        assert words in str(caught.value)
+    followed = dataclasses.replace(on(4, (3, "0/6000100")), assumed=True)
+    assert choose(followed, Wanted(), NOON).backup == followed.whole[-1]
+    # By its label a backup is taken without a way.
+    assert choose(stray, Wanted(label=FULL["label"]), NOON).backup.label == FULL["label"]
+
+
 def test_it_survives_being_plain_data() -> None:
     there = on(4, (3, "0/6000100"))
     assert Catalogue.from_dict(json.loads(json.dumps(there.to_dict()))) == there

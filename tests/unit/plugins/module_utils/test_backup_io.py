@@ -57,6 +57,7 @@ def test_the_way_leads_to_the_timeline_that_is_named() -> None:
     found = way(Host([2, 3]), timeline=3)
     assert found.system_identifier == "7"
     assert found.timeline == 3
+    assert not found.assumed
     assert [(one.timeline, str(one.switch_lsn)) for one in found.ancestry] == [(1, "0/5000000"), (2, "0/6000100")]
 
 
@@ -64,6 +65,7 @@ def test_without_a_name_it_leads_to_the_newest() -> None:
     # Its history was never archived: archiving began later.
     found = way(Host([2, 3]))
     assert (found.timeline, found.ancestry) == (5, ())
+    assert found.assumed
 
 
 def test_the_first_timeline_has_no_ancestors() -> None:
