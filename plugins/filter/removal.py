@@ -45,7 +45,7 @@ RETURN = """
 _value:
   description:
     - The decision, with C(hosts) (by name, what is done there), C(slots), C(servers), C(leader), C(returned),
-      C(refusals) and C(notes).
+      C(firewall), C(refusals) and C(notes).
   type: dict
 """
 
