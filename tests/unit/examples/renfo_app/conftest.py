@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from renfo_servers import Server, Servers, free_port, unprivileged, url
+from ports import free_port
+from renfo_servers import Server, Servers, unprivileged, url
 
 sys.path.insert(0, str(Path(__file__).parents[4] / "examples" / "renfo_app"))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import (
     Instance,
     running_postmaster,
 )
+from ports import free_port
 
 BINARIES = Path("/usr/lib/postgresql")
 # In memory where that is possible: a copy of a cluster syncs a thousand files.
@@ -81,9 +81,12 @@ class Host:
     def start(self) -> None:
         config = self.instance.config_directory / "postgresql.conf"
         data = str(self.instance.data_directory)
-        log = str(self.instance.log_file)
+        log = self.instance.log_file
         # Into a file: the server would keep a pipe open.
-        self.pg("pg_ctl", "-D", data, "-l", log, "-s", "-w", "-o", f"-c config_file={config}", "start")
+        try:
+            self.pg("pg_ctl", "-D", data, "-l", str(log), "-s", "-w", "-o", f"-c config_file={config}", "start")
+        except AssertionError as error:
+            raise AssertionError(log.read_text() if log.exists() else "the server wrote no log") from error
 
     def stop(self, mode: str = "fast") -> None:
         self.pg("pg_ctl", "-D", str(self.instance.data_directory), "-s", "-w", "-m", mode, "stop")
@@ -102,12 +105,6 @@ class Host:
         os.kill(self.pid, signal.SIGKILL)
         wait_for_end(self.instance.data_directory)
         time.sleep(0.3)  # for its children to notice
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_host(name: str, base: Path) -> Host:

@@ -16,8 +16,9 @@ import psycopg2
 import psycopg2.extras
 import pytest
 import yaml
+from ports import free_port
 from project import ROOT
-from renfo_servers import Server, Servers, free_port, unprivileged, wait_for
+from renfo_servers import Server, Servers, unprivileged, wait_for
 
 QUERIES: dict[str, Any] = yaml.safe_load((ROOT / "roles/exporters/files/queries.yml").read_text(encoding="utf-8"))
 

@@ -23,7 +23,8 @@ from typing import Any
 import pg_guard
 import pytest
 from pg_guard import Config, Connection, Member, Role, Running, Verdict
-from renfo_servers import Server, Servers, binaries, free_port, unprivileged, wait_for
+from ports import free_port
+from renfo_servers import Server, Servers, binaries, unprivileged, wait_for
 
 GUARD = Path(pg_guard.__file__)
 
