@@ -235,9 +235,10 @@ def is_healed(bricks: Sequence[Brick]) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a heal is. ``files`` None: a brick that is online didn't say."""
+    """How far a heal is. ``files`` None: a brick that is online didn't say. ``offline`` counts bricks."""
 
     files: int | None
+    offline: int
     text: str
 
 
@@ -248,7 +249,34 @@ def heal_progress(bricks: Sequence[Brick]) -> Progress:
     told = [count for count in counts if count is not None]
     files = max(told, default=0) if len(told) == len(counts) else None
     text = f"{'an unknown number of' if files is None else files} files wait to be healed"
-    return Progress(files, text + (f"; offline: {', '.join(offline)}" if offline else ""))
+    return Progress(files, len(offline), text + (f"; offline: {', '.join(offline)}" if offline else ""))
+
+
+class Movement:
+    """Whether a heal gets on, from one look to the next.
+
+    Files are found as their folders are healed: the number goes up first, then down. While files are written it goes up
+    and down by a few, for ever. So only more than ever, or fewer than ever since then, is movement.
+    """
+
+    def __init__(self) -> None:
+        self._offline: int | None = None
+        self._most = self._least = -1
+
+    def further(self, seen: Progress) -> bool:
+        """Whether it is further than at every look before."""
+        returned = self._offline is None or seen.offline < self._offline
+        if returned:
+            self._offline = seen.offline
+        if seen.files is None:
+            return returned
+        if returned or seen.files > self._most:
+            self._most = self._least = seen.files
+            return True
+        if seen.files < self._least:
+            self._least = seen.files
+            return True
+        return False
 
 
 def _leaving(peers: Sequence[Peer], volume: Volume, removed: Collection[str]) -> list[tuple[str, Peer]]:

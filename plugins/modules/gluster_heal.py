@@ -12,7 +12,7 @@ short_description: Wait until all copies of a GlusterFS volume are whole
 description:
   - Waits on a server of the volume until every brick is online and none has anything to heal, and shows how many
     files are left.
-  - Gives up when nothing moved for O(patience) seconds. To interrupt it does no harm; healing goes on by itself.
+  - Gives up when it got no further for O(patience) seconds. To interrupt it does no harm; healing goes on by itself.
 options:
   name:
     description: Name of the volume.

@@ -43,7 +43,23 @@ def test_it_waits_and_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys
 def test_it_gives_up_where_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     result = wait(monkeypatch, look(*[7] * 20))
     assert result["failed"]
-    assert "7 files wait to be healed, and nothing moved for 250 s" in result["msg"]
+    assert "7 files wait to be healed, and it got no further for 250 s" in result["msg"]
+
+
+def test_a_number_that_goes_up_and_down_is_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = wait(monkeypatch, look(*[3, 2] * 20))
+    assert result["failed"]
+
+
+def test_a_brick_that_came_back_is_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    offline = [
+        {"changed": False, "bricks": [{"name": NAME, "online": False, "to_heal": None}], "layout": {}} for _ in range(2)
+    ]
+    assert wait(monkeypatch, [*offline, *look(5, 5, 0)])["waiting"] == 0
+
+
+def test_files_are_found_before_they_are_healed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wait(monkeypatch, look(1, *range(10, 30), *range(29, -1, -1)))["waiting"] == 0
 
 
 def test_a_daemon_that_starts_just_now_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
