@@ -13,6 +13,10 @@ description:
     before.
   - Says which storage server works on the volume, and which came back with an empty disk.
   - Reads what the hosts registered as C(pg_observed), C(pg_leaving), C(store_observed) and C(store_leaving).
+  - The filter C(still_counted_on) takes the decision, the topology and C(hostvars), in which C(pg_last) is of what
+    leaves and C(pg_after) of the members, and says which instance can't be stopped yet, and why.
+  - The filter C(removal_done) takes the decision, the topology, C(hostvars) and the hosts on which nothing failed, and
+    says whether nothing of what leaves is left elsewhere.
   - The filter C(store_left) takes C(hostvars) and the topology, and says whether the copies that leave were given up.
 positional: _input, plan, hostvars, hosts
 options:
@@ -63,9 +67,17 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import (
     Wanted,
     volume_commands,
 )
-from ansible_collections.renfo.redundancy.plugins.module_utils.gluster_pool import Look, PoolPlan, pool_plan
+from ansible_collections.renfo.redundancy.plugins.module_utils.gluster_pool import (
+    Look,
+    PoolPlan,
+    leave_refusals,
+    pool_plan,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import observations_from
-from ansible_collections.renfo.redundancy.plugins.module_utils.removal import removal
+from ansible_collections.renfo.redundancy.plugins.module_utils.removal import (
+    counted_on,
+    removal,
+)
 
 Hostvars = Mapping[str, Mapping[str, Any]]
 
@@ -78,23 +90,37 @@ def decide(
     facts = {name: hostvars[name].get("ansible_facts", {}) for name in (*site["hosts"], *site["removed"])}
     pool = _pool(site, hostvars)
     stores = {name: (hostvars[name].get("store_leaving") or {}).get("store") for name in site["removed"]}
+    looks = {
+        name: (host["address"], Look.from_dict(store) if (store := stores[name]) else None)
+        for name, host in site["removed"].items()
+        if "shared_storage" in host["groups"] and name in hosts
+    }
     decided = removal(
         site,
         plan,
         observations_from({name: _instance(site, hostvars, name) for name in names}),
         answered=[name for name in site["hosts"] if "distribution_release" in facts[name]],
         run=hosts,
-        application={name: str(hostvars[name].get("app_replicas_name", "app")) for name in site["removed"]},
+        application={name: str(hostvars[name].get("app_replicas_name", "app")) for name in facts},
         running={
             name: [unit for unit, state in facts[name].get("services", {}).items() if state["state"] == "running"]
-            for name in site["removed"]
+            for name in facts
         },
         pool=pool.servers,
         stores=[name for name, store in stores.items() if store and (store["volume_id"] or not store["empty"])],
     )
-    refused = [*decided.refusals, *pool.refusals, *_store_refusals(site, hostvars, decided.servers, pool)]
+    stays = {str(server["address"]): str(server["name"]) for server in site["storage_servers"]}
+    looked = [name for name in stays.values() if hostvars[name].get("store_observed", {}).get("store")]
+    refused = [
+        *decided.refusals,
+        *pool.refusals,
+        *leave_refusals(pool, list(stays.values()), looked, looks),
+        *_store_refusals(site, hostvars, decided.servers, pool),
+    ]
     data = {**dataclasses.asdict(decided), "leader": pool.leader, "refusals": refused}
-    data["returned"] = {address: dataclasses.asdict(found) for address, found in pool.returned.items()}
+    data["returned"] = {
+        address: {"name": stays[address], **dataclasses.asdict(found)} for address, found in pool.returned.items()
+    }
     plain: dict[str, Any] = json.loads(json.dumps(data))
     return plain
 
@@ -139,10 +165,22 @@ def _store_refusals(site: Mapping[str, Any], hostvars: Hostvars, removed: Sequen
     # Who is in the pool doesn't matter here: gluster itself tells who isn't within reach.
     peers = tuple(Peer(address, connected=True) for address in servers)
     try:
-        volume_commands(wanted, (), peers, volume, removed, [Brick(**found) for found in seen["bricks"]])
+        bricks = [Brick(**found) for found in seen["bricks"]]
+        volume_commands(wanted, (), peers, volume, removed, bricks, [*pool.returned])
     except GlusterError as error:
         return [str(error)]
     return []
+
+
+def still_counted_on(decided: Mapping[str, Any], site: Mapping[str, Any], hostvars: Hostvars) -> dict[str, str]:
+    """Why an instance that leaves can't be stopped yet, by host: see ``counted_on``."""
+    leaving = observations_from(
+        {name: (hostvars[name].get("pg_last") or {}).get("instance") for name in decided["hosts"]}
+    )
+    members = observations_from(
+        {member["name"]: (hostvars[member["name"]].get("pg_after") or {}).get("instance") for member in site["members"]}
+    )
+    return counted_on(site, {name: seen for name, seen in leaving.items() if seen is not None}, members)
 
 
 def store_left(hostvars: Hostvars, site: Mapping[str, Any]) -> bool:
@@ -150,9 +188,19 @@ def store_left(hostvars: Hostvars, site: Mapping[str, Any]) -> bool:
     return any(hostvars[server["name"]].get("site_store_left", False) for server in site["storage_servers"])
 
 
+def removal_done(decided: Mapping[str, Any], site: Mapping[str, Any], hostvars: Hostvars, hosts: Sequence[str]) -> bool:
+    """Whether nothing of what leaves is left elsewhere. *hosts*: on which the run went well so far."""
+    return set(site["hosts"]) <= set(hosts) and (not decided["servers"] or store_left(hostvars, site))
+
+
 class FilterModule:
     """The filter, by name."""
 
     def filters(self) -> dict[str, Any]:
         """Names of the filters and what they call."""
-        return {"removal": decide, "store_left": store_left}
+        return {
+            "removal": decide,
+            "removal_done": removal_done,
+            "still_counted_on": still_counted_on,
+            "store_left": store_left,
+        }

@@ -40,6 +40,10 @@ options:
   removal:
     description: What was decided about hosts that leave.
     type: dict
+  removal_done:
+    description: Whether all of that was done everywhere.
+    type: bool
+    default: true
 """
 
 EXAMPLES = """

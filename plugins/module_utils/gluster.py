@@ -183,6 +183,11 @@ def volume_commands(
         # force: a brick may be on the root file system, which gluster only warns about.
         commands.append(("volume", "create", wanted.name, *layout, "transport", "tcp", *wanted.bricks, "force"))
     elif set(volume.bricks) != set(wanted.bricks) or bool(volume.arbiters) != wanted.arbiter:
+        if returned:
+            raise GlusterError(
+                f"{', '.join(returned)} came back with an empty disk, and another copy of {wanted.name} is to be "
+                "replaced. One at a time: put the host that leaves back, run site.yml, then replace it."
+            )
         old, new = _replacement(wanted, volume, removed)
         _refuse_loss(wanted, volume, bricks, old)
         commands += [("peer", "probe", server) for server in (_server(new),) if server not in known]
@@ -217,6 +222,16 @@ def volume_commands(
             "Start glusterd there (systemctl start glusterd), then run this again."
         )
     return tuple(commands)
+
+
+def still_in_pool(
+    peers: Sequence[Peer], removed: Collection[str], commands: Sequence[Sequence[str]]
+) -> tuple[str, ...]:
+    """Addresses of servers that leave and are in the pool even after *commands* (``volume_commands``)."""
+    detached = {command[2] for command in commands if tuple(command[:2]) == ("peer", "detach")}
+    return tuple(
+        address for address in removed if address not in detached and any(peer.is_at(address) for peer in peers)
+    )
 
 
 def looks(

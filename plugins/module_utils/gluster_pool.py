@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,9 @@ class PoolPlan:
     leader: str
     returned: Mapping[str, Return]
     refusals: tuple[str, ...]
-    #: Addresses that have to do with the volume as it is: of its bricks, and of the pool.
+    #: Addresses that have to do with the volume as it is: of its bricks, and of the pool. And their identities.
     servers: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
 
 
 def pool_plan(servers: Mapping[str, str], looks: Mapping[str, Look], volume: str, brick: str) -> PoolPlan:
@@ -99,8 +100,40 @@ def pool_plan(servers: Mapping[str, str], looks: Mapping[str, Look], volume: str
                 f"('mv {brick} {brick}.old' there), then run site.yml again."
             )
     return PoolPlan(
-        servers[leader], returned, tuple(refusals), tuple(dict.fromkeys((*knows.bricks, *knows.neighbours)))
+        servers[leader],
+        returned,
+        tuple(refusals),
+        tuple(dict.fromkeys((*knows.bricks, *knows.neighbours))),
+        tuple(dict.fromkeys((*knows.bricks.values(), *knows.peers))),
     )
+
+
+def leave_refusals(
+    plan: PoolPlan, servers: Collection[str], looked: Collection[str], leaving: Mapping[str, tuple[str, Look | None]]
+) -> Iterator[str]:
+    """Why a copy of the store can't be given up: nobody who stays is known to have another.
+
+    *servers*: names of the declared ones; *looked*: those that were reached. *leaving*: address and look of each host
+    that leaves the store; None where nobody answered.
+    """
+    for name, (address, look) in leaving.items():
+        alone = not plan.servers
+        if look is None and alone and set(servers) <= set(looked):
+            yield (
+                f"{name} is to be removed and can't be reached, and none of {', '.join(servers)} knows the store: it "
+                "may hold the only copy, and an empty store would be made. Put it back; or delete its line, if "
+                "nothing on it is needed."
+            )
+        elif look is not None and (look.volume_id or not look.empty) and alone:
+            yield (
+                f"{name} is to be removed and holds a copy of the store, and no server that stays and was asked "
+                f"({', '.join(servers)}) knows it. Replace one host at a time, and run site.yml for all of them."
+            )
+        elif look is not None and look.uuid in plan.identities and address not in plan.servers:
+            yield (
+                f"{name} is to be removed, and the pool knows it by another address than {address or 'none'}: set "
+                f"site_address of {name} to one of {', '.join(plan.servers)}."
+            )
 
 
 def _known(look: Look) -> tuple[str, frozenset[str]]:

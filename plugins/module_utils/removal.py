@@ -7,11 +7,22 @@ Pure."""
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.firewall import Rule
-from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import Observation, State
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import Action
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_cluster import plan as plan_of
+from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import (
+    Declared,
+    Lsn,
+    Member,
+    Observation,
+    Role,
+    State,
+    listed,
+)
 from ansible_collections.renfo.redundancy.plugins.module_utils.ports import BRICKS, GLUSTERD
 
 Data = Mapping[str, Any]
@@ -66,8 +77,8 @@ def removal(
     """*observed*: instances of members and of hosts that leave; None where nobody answered.
 
     *answered*: hosts that stay and were reached. *run*: all that this run was meant for; what leaves and isn't among
-    them is not touched, here or elsewhere. *application*: name of the application on each host that leaves.
-    *running*: units that run on those that leave. *pool*: addresses of the store's servers, as they know each other;
+    them is not touched, here or elsewhere. *application*: name of the application on each host.
+    *running*: units that run, by host. *pool*: addresses of the store's servers, as they know each other;
     *stores*: hosts that leave and hold a copy.
     """
     leaving = {name: host for name, host in site["removed"].items() if name in run}
@@ -174,9 +185,34 @@ def _refusals(
     observed: Mapping[str, Observation | None],
 ) -> Iterator[str]:
     primary = observed.get(plan["primary"]) if plan["primary_observed"] else None
-    for name, host in leaving.items():
-        if "pg_replica" in host["groups"]:
-            yield from _database_refusals(site, plan, name, observed.get(name), primary)
+    members = {name: host for name, host in leaving.items() if "pg_replica" in host["groups"]}
+    refused = [
+        refusal for name in members for refusal in _database_refusals(site, plan, name, observed.get(name), primary)
+    ]
+    yield from refused or _bolder(site, plan, members, observed)
+
+
+def _bolder(site: Data, plan: Data, leaving: Data, observed: Mapping[str, Observation | None]) -> Iterator[str]:
+    """Without a primary: what is done only because hosts that leave are no members any more.
+
+    One of them may have been promoted, or be the only one with the database, just as a member may.
+    """
+    acts = (Action.START, Action.BOOTSTRAP)
+    bold = {name: member["action"] for name, member in plan["members"].items() if member["action"] in acts}
+    doubtful = [name for name in leaving if (seen := observed.get(name)) is None or seen.has_data]
+    if not bold or not doubtful:
+        return
+    declared = Declared.from_dict(site["cluster"])
+    also = (Member(name, leaving[name]["address"], declared.primary.port, Role.REPLICA) for name in doubtful)
+    beside = plan_of(observed, dataclasses.replace(declared, members=(*declared.members, *also)))
+    for member in beside.members:
+        if member.name in bold and member.action != bold[member.name]:
+            yield (
+                f"{listed(doubtful)} is to be removed, and there is no primary. With it as a member, {member.name} "
+                f"would wait: {member.reason}. Put it back where it was in the inventory, have a primary first, then "
+                "remove it. A line that is only left over, of a host that certainly holds nothing newer, can be "
+                "deleted."
+            )
 
 
 def _database_refusals(
@@ -196,6 +232,12 @@ def _database_refusals(
             f"{name} is to be removed, and it accepts writes as a primary. {back}, hand the role over with "
             f"switchover.yml -e switchover_to={other}, then remove it."
         )
+    elif seen is not None and primary is not None and _later(seen, primary):
+        yield (
+            f"{name} is to be removed, and it is on timeline {seen.timeline}, later than timeline "
+            f"{primary.timeline} of {plan['primary']}: it may hold writes that no member has. {back} and run "
+            "status.yml; or, if what it holds is not needed, move its data directory away."
+        )
     elif primary is None and seen is not None and seen.has_data and _nobody_has_data(plan):
         yield (
             f"{name} is to be removed, and it holds a database while no member does. {back}; or, if the database "
@@ -204,7 +246,7 @@ def _database_refusals(
     elif primary is not None and site["cluster"]["synchronous"] == "any_1":
         streams = {client.name for client in primary.replication if client.state == "streaming"}
         members = {member["name"] for member in site["members"]}
-        if seen is not None and name in streams and not streams & members:
+        if name in streams and not streams & members:
             yield (
                 f"{name} is to be removed, and it is the only standby that streams from {plan['primary']}: with "
                 "pg_synchronous: any_1 every write would wait from then on. Bring another one back first "
@@ -219,8 +261,50 @@ def _outdated(seen: Observation, primary: Observation | None) -> bool:
     )
 
 
+def _later(seen: Observation, primary: Observation) -> bool:
+    """Whether it was promoted after the primary of the site."""
+    return seen.has_data and seen.system_identifier == primary.system_identifier and seen.timeline > primary.timeline
+
+
 def _nobody_has_data(plan: Data) -> bool:
     return any(member["action"] in ("bootstrap", "restore") for member in plan["members"].values())
+
+
+def counted_on(
+    site: Data, leaving: Mapping[str, Observation], members: Mapping[str, Observation | None]
+) -> dict[str, str]:
+    """Why an instance that leaves can't be stopped yet, by host; of the others nothing is said.
+
+    *leaving* was looked at before *members*, and these after they were told to do without it: the primary waits for
+    it no more, and what it confirmed another standby has, or a failover would take that for lost.
+    """
+    primaries = [
+        (name, seen)
+        for name, seen in members.items()
+        if seen and seen.state is State.PRIMARY and seen.accepts_connections
+    ]
+    reasons = {}
+    for name, seen in leaving.items():
+        if seen.state is not State.STANDBY:
+            continue
+        if len(primaries) != 1:
+            reasons[name] = "no member, or more than one, answered as the primary"
+            continue
+        primary, its = primaries[0]
+        setting = its.synchronous_standby_names
+        flushed = [
+            client.flush_lsn
+            for client in its.replication
+            if client.name in members and client.state == "streaming" and client.flush_lsn is not None
+        ]
+        if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", setting, re.IGNORECASE):
+            reasons[name] = f"{primary} may still wait for it (synchronous_standby_names is {setting})"
+        elif site["cluster"]["synchronous"] == "any_1" and max(flushed, default=Lsn(0)) < seen.position:
+            reasons[name] = (
+                f"it holds WAL up to {seen.position}, and no other standby does "
+                f"({max(flushed) if flushed else 'none streams'})"
+            )
+    return reasons
 
 
 def _last(
@@ -231,16 +315,25 @@ def _last(
     application: Mapping[str, str],
 ) -> Iterator[str]:
     """Whether nobody that answers would be left to do what a host that leaves does."""
+    balancers = [balancer["name"] for balancer in site["load_balancers"]]
     for name, host in leaving.items():
-        units = running.get(name, ())
-        balancers = [balancer["name"] for balancer in site["load_balancers"]]
-        copies = any(unit.startswith(f"{application[name]}@") for unit in units)
-        for group, serves, what, others in (
-            ("nginx_lb", "keepalived.service" in units, "load balancer", balancers),
-            ("app_replicas", copies, "host of the application", list(site["replicas_by_host"])),
+        for group, what, others in (
+            ("nginx_lb", "load balancer", balancers),
+            ("app_replicas", "host of the application", list(site["replicas_by_host"])),
         ):
-            if group in host["groups"] and serves and not set(others) & set(answered):
+            # One that is to be set up in this run serves nobody yet.
+            serving = [
+                one
+                for one in (name, *others)
+                if any(unit.startswith(_unit(group, application[one])) for unit in running.get(one, ()))
+            ]
+            if group in host["groups"] and name in serving and not set(serving) & set(others) & set(answered):
                 yield (
-                    f"{name} is to be removed, and no other {what} answers ({', '.join(others)}): the site would "
-                    "be gone. Bring one back first."
+                    f"{name} is to be removed, and no other {what} serves the site now ({', '.join(others)}): it would "
+                    "be gone. Have one that does first."
                 )
+
+
+def _unit(group: str, application: str) -> str:
+    """How the units begin by which a host serves the site."""
+    return "keepalived." if group == "nginx_lb" else f"{application}@"

@@ -30,13 +30,14 @@ def site_summary(
     notes: Sequence[str] = (),
     monitoring: Sequence[str] = (),
     removal: Mapping[str, Any] | None = None,
+    removal_done: bool = True,
 ) -> str:
     """Lines for the operator. All is plain data; *without* is what ``left_out`` found.
 
     *notes* are what else there is to tell; *monitoring* says where Prometheus is; *removal* is what ``removal``
-    decided.
+    decided, *removal_done* whether all of that was done everywhere.
     """
-    return "\n".join(_lines(site, plan, without, notes, monitoring, removal or {}))
+    return "\n".join(_lines(site, plan, without, notes, monitoring, removal or {}, removal_done))
 
 
 def _lines(
@@ -46,6 +47,7 @@ def _lines(
     notes: Sequence[str],
     monitoring: Sequence[str],
     removal: Mapping[str, Any],
+    removal_done: bool,
 ) -> Iterator[str]:
     settings = site["settings"]
     if plan["primary"]:
@@ -62,7 +64,11 @@ def _lines(
         stage = site["rotation"]["stage"]
         yield f"* a rotation of {rotated} is under way (stage {stage}): run rotate.yml -e rotate={rotated} to finish it"
     for name in removal.get("hosts", ()):
-        yield f"- {name} was removed: nothing of it is left elsewhere, its data is where it was. Its line may go too."
+        yield (
+            f"- {name} was removed: nothing of it is left elsewhere, its data is where it was. Its line may go too."
+            if removal_done
+            else f"! {name}: something of it may be left elsewhere. Leave its line, and run site.yml again."
+        )
     for note in removal.get("notes", ()):
         yield f"! {note}"
     yield "Next: ansible-playbook renfo.redundancy.status shows every part of the stack."

@@ -555,14 +555,19 @@ def _removal_problems(
             )
         if not host.whole:
             continue
-        addresses = {host.address, str(hostvars.get(host.name, {}).get("ansible_host") or "")} - {""}
+        addresses = _addresses(host, hostvars)
         for other in hosts.values():
-            if other.name != host.name and other.address in addresses:
+            if other.name != host.name and (same := addresses & _addresses(other, hostvars)):
                 yield (
-                    f"{host.name}: is in the group removed with the address {other.address}, which {other.name} "
-                    "has: what "
+                    f"{host.name}: is in the group removed with the address {', '.join(sorted(same))}, which "
+                    f"{other.name} has: what "
                     f"is to be stopped there would be {other.name}'s. Remove the address of {host.name}, if it is gone."
                 )
+
+
+def _addresses(host: Host | Removed, hostvars: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Where the others reach it, and where the controller does."""
+    return {host.address, str(hostvars.get(host.name, {}).get("ansible_host") or "")} - {""}
 
 
 def _tier(group: str) -> str:

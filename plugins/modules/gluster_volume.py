@@ -85,6 +85,12 @@ actions:
   type: list
   elements: str
   sample: ["gluster volume start media"]
+leaving:
+  description: Addresses of O(removed) that are in the pool still, for not all copies are whole without them.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 import dataclasses
@@ -100,6 +106,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.gluster import (
     parse_heal_count,
     parse_peers,
     parse_volume,
+    still_in_pool,
     volume_commands,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.gluster_pool import resolved
@@ -228,6 +235,7 @@ def main():
     module.exit_json(
         changed=bool(actions),
         actions=actions,
+        leaving=list(still_in_pool(peers, removed, commands)),
         diff={"before": "", "after": "".join(f"{action}\n" for action in actions)},
     )
 

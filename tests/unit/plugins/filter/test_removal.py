@@ -83,6 +83,7 @@ def test_a_storage_host_is_replaced() -> None:
         (["app1", "app2", "app4"], ["app3"], {"online": False}, "the one of 10.0.0.22 is offline"),
         (["app1", "app2", "app4"], ["app3"], {"empty": False}, "app4: /srv/gluster/media/brick holds files"),
         (["app1", "app4"], ["app2", "app3"], {}, "A layout is never changed"),
+        (["app4"], ["app1", "app2", "app3"], {}, "app1 is to be removed and holds a copy of the store, and no server"),
     ],
 )
 def test_refusals_before_anything_is_changed(
@@ -96,3 +97,54 @@ def test_the_copies_are_given_up_once_a_server_noted_it() -> None:
     declared = site(["app1", "app2", "app4"], "app3")
     assert not FILTERS["store_left"](hostvars(), declared)
     assert FILTERS["store_left"]({**hostvars(), "app1": {"site_store_left": True}}, declared)
+
+
+def test_only_a_host_that_was_asked_vouches_for_the_store() -> None:
+    found = hostvars()
+    for name in ("app1", "app2"):
+        del found[name]["store_observed"]
+    refusals = FILTERS["removal"](site(["app1", "app2", "app4"], "app3"), PLAN, found, list(ADDRESSES))["refusals"]
+    assert "app3 is to be removed and holds a copy of the store" in refusals[0]
+
+
+def test_a_copy_that_the_pool_knows_by_another_address() -> None:
+    declared = site(["app1", "app2", "app4"], "app3")
+    declared["removed"]["app3"]["address"] = "192.0.2.3"
+    (refusal,) = FILTERS["removal"](declared, PLAN, hostvars(), list(ADDRESSES))["refusals"]
+    assert "set site_address of app3 to one of 10.0.0.21, 10.0.0.22, 10.0.0.23" in refusal
+
+
+def test_an_empty_store_is_not_made_beside_a_copy_that_nobody_saw() -> None:
+    found = hostvars()
+    del found["app3"]["store_leaving"]
+    declared = site(["app4"], "app3")
+    (refusal,) = FILTERS["removal"](declared, PLAN, found, list(ADDRESSES))["refusals"]
+    assert "it may hold the only copy" in refusal
+    # The others know the volume.
+    assert FILTERS["removal"](site(["app1", "app2", "app4"], "app3"), PLAN, found, list(ADDRESSES))["refusals"] == []
+
+
+def test_an_emptied_disk_is_filled_before_another_copy_is_replaced() -> None:
+    found = hostvars()
+    found["app2"]["store_observed"]["store"] |= {"volume_id": "", "peers": [], "empty": True, "bricks": {}}
+    decided = FILTERS["removal"](site(["app1", "app2", "app4"], "app3"), PLAN, found, list(ADDRESSES))
+    assert "10.0.0.22 came back with an empty disk" in decided["refusals"][0]
+    assert decided["returned"]["10.0.0.22"]["name"] == "app2"
+
+
+def test_what_is_done_is_known_from_every_host() -> None:
+    declared = site(["app1", "app2", "app4"], "app3")
+    decided = FILTERS["removal"](declared, PLAN, hostvars(), list(ADDRESSES))
+    left = {**hostvars(), "app1": {"site_store_left": True}}
+    assert FILTERS["removal_done"](decided, declared, left, list(ADDRESSES))
+    assert not FILTERS["removal_done"](decided, declared, hostvars(), list(ADDRESSES))
+    assert not FILTERS["removal_done"](decided, declared, left, ["app1", "app4"])
+
+
+def test_observations_of_what_leaves_and_of_members() -> None:
+    declared = {**site([]), "members": [{"name": "pg1"}], "cluster": {"synchronous": "any_1"}}
+    decided = {"hosts": {"pg3": {}}}
+    last = {"pg3": {"pg_last": {"instance": {"state": "standby"}}}, "pg1": {}}
+    assert list(FILTERS["still_counted_on"](decided, declared, last)) == ["pg3"]
+    last["pg1"] = {"pg_after": {"instance": {"state": "primary", "accepts_connections": True}}}
+    assert "no other standby" not in str(FILTERS["still_counted_on"](decided, declared, last))

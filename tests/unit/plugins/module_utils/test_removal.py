@@ -9,17 +9,31 @@ from typing import Any
 
 import pytest
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import (
+    Lsn,
     Observation,
     ReplicationClient,
     Slot,
     State,
+    Upstream,
 )
-from ansible_collections.renfo.redundancy.plugins.module_utils.removal import Leaving, Removal, mount_unit, removal
+from ansible_collections.renfo.redundancy.plugins.module_utils.removal import (
+    Leaving,
+    Removal,
+    counted_on,
+    mount_unit,
+    removal,
+)
 
 ALL = ["nginx_lb", "app_replicas", "shared_storage", "pg_primary", "pg_replica", "monitoring", "backup"]
 SITE: dict[str, Any] = {
     "settings": {"site_media_directory": "/srv/media"},
-    "cluster": {"synchronous": "any_1"},
+    "cluster": {
+        "synchronous": "any_1",
+        "members": [
+            {"name": name, "address": f"at-{name}", "port": 5432, "role": "primary" if name == "pg1" else "replica"}
+            for name in ("pg1", "pg2")
+        ],
+    },
     "members": [{"name": "pg1"}, {"name": "pg2"}],
     "slots": {"pg1": "pg1", "pg2": "pg2"},
     "load_balancers": [{"name": "lb1"}],
@@ -68,7 +82,7 @@ def decide(
     arguments: dict[str, Any] = {
         "answered": ["lb1", "app1", "pg1", "pg2"],
         "run": [name],
-        "application": {name: "app"},
+        "application": dict.fromkeys([name, "lb1", "app1", "app2"], "app"),
         "running": {},
         "pool": [],
         "stores": [],
@@ -192,7 +206,7 @@ def test_one_that_this_run_leaves_out() -> None:
             ABSENT,
             PLAN,
             {"answered": ["app1"], "running": {"lb2": ["keepalived.service"]}},
-            "no other load balancer answers (lb1)",
+            "no other load balancer serves the site now (lb1)",
             id="the last load balancer",
         ),
         pytest.param(
@@ -200,8 +214,32 @@ def test_one_that_this_run_leaves_out() -> None:
             ABSENT,
             PLAN,
             {"answered": ["lb1"], "running": {"app3": ["app@1.service"]}},
-            "no other host of the application answers (app1, app2)",
+            "no other host of the application serves the site now (app1, app2)",
             id="the last copy",
+        ),
+        pytest.param(
+            host("app3"),
+            ABSENT,
+            PLAN,
+            {"running": {"app3": ["app@1.service"], "app1": ["nginx.service"]}},
+            "no other host of the application serves the site now (app1, app2)",
+            id="the last copy until others are set up",
+        ),
+        pytest.param(
+            host("pg3"),
+            None,
+            PLAN,
+            {"primary": dataclasses.replace(PRIMARY, replication=PRIMARY.replication[1:])},
+            "it is the only standby that streams from pg1",
+            id="the last one that streams, which the controller can't reach",
+        ),
+        pytest.param(
+            host("pg3"),
+            dataclasses.replace(STANDBY, state=State.STOPPED, timeline=4),
+            PLAN,
+            {},
+            "it is on timeline 4, later than timeline 3 of pg1",
+            id="one that was promoted",
         ),
     ],
 )
@@ -252,3 +290,95 @@ def test_a_copy_that_leaves_is_let_in_until_the_others_are_whole() -> None:
     assert found.firewall["app3"][0].sources == ("at-app1", "at-app2", "at-lb1", "at-app3")
     assert "lb1" not in found.firewall
     assert decide(host("app3"), pool=["at-app1", "at-app2"]).firewall == {}
+
+
+START: dict[str, Any] = {**PLAN, "primary_observed": False, "members": {"pg1": {"action": "start"}}}
+BOOTSTRAP: dict[str, Any] = {**START, "members": {"pg1": {"action": "bootstrap"}}}
+STOPPED = Observation(
+    State.STOPPED,
+    version=17,
+    system_identifier="s1",
+    timeline=3,
+    current_lsn=Lsn(100),
+    clean_shutdown=True,
+)
+FOLLOWS = dataclasses.replace(STANDBY, current_lsn=Lsn(120), upstream=Upstream(host="pg1"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "pg1", "pg2", "pg3", "words"),
+    [
+        pytest.param(START, STOPPED, ABSENT, None, "no standby that was observed follows pg1", id="perhaps promoted"),
+        pytest.param(
+            START,
+            STOPPED,
+            FOLLOWS,
+            dataclasses.replace(STOPPED, timeline=4),
+            "it is a stopped old primary, pg3 is the primary now",
+            id="promoted, and stopped",
+        ),
+        pytest.param(
+            START,
+            STOPPED,
+            FOLLOWS,
+            dataclasses.replace(FOLLOWS, current_lsn=Lsn(10_000)),
+            "what pg3 holds would be given up",
+            id="ahead",
+        ),
+        pytest.param(START, STOPPED, FOLLOWS, None, None, id="another one vouches for the primary"),
+        pytest.param(START, STOPPED, ABSENT, ABSENT, None, id="one without data"),
+        pytest.param(BOOTSTRAP, ABSENT, ABSENT, None, "may hold the database", id="perhaps the database"),
+        pytest.param(BOOTSTRAP, ABSENT, ABSENT, ABSENT, None, id="no database anywhere"),
+    ],
+)
+def test_without_a_primary_who_leaves_counts_as_a_member(
+    plan: dict[str, Any], pg1: Observation, pg2: Observation, pg3: Observation | None, words: str | None
+) -> None:
+    found = removal(
+        {**SITE, "removed": {"pg3": host("pg3")}},
+        plan,
+        {"pg1": pg1, "pg2": pg2, "pg3": pg3},
+        answered=["pg1", "pg2"],
+        run=["pg3"],
+        application=dict.fromkeys(["pg3", "lb1", "app1", "app2"], "app"),
+        running={},
+        pool=[],
+        stores=[],
+    )
+    assert [words in refusal for refusal in found.refusals if words] == ([True] if words else [])
+    assert bool(found.refusals) == bool(words)
+
+
+def members(setting: str = 'ANY 1 ("pg2")', flushed: int = 100, **changes: Any) -> dict[str, Observation | None]:
+    streams = ReplicationClient("pg2", state="streaming", flush_lsn=Lsn(flushed))
+    primary = Observation(
+        State.PRIMARY, synchronous_standby_names=setting, replication=(streams,), accepts_connections=True
+    )
+    return {"pg1": dataclasses.replace(primary, **changes), "pg2": STANDBY}
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (members(), None),
+        (members('ANY 1 ("pg2", "pg33", "old-pg3")'), None),
+        (members('ANY 1 ("pg2", "PG3")'), "pg1 may still wait for it"),
+        (members("FIRST 2 (pg3, pg2)"), "pg1 may still wait for it"),
+        (members(flushed=99), "it holds WAL up to 0/64, and no other standby does (0/63)"),
+        (members(replication=()), "none streams"),
+        ({**members(), "pg1": None}, "answered as the primary"),
+        (members(accepts_connections=False), "answered as the primary"),
+    ],
+)
+def test_who_is_counted_on_is_not_stopped(after: dict[str, Observation | None], words: str | None) -> None:
+    last = dataclasses.replace(STANDBY, received_lsn=Lsn(100))
+    found = counted_on(SITE, {"pg3": last}, after)
+    assert (words in found["pg3"]) if words else not found
+    # Stopped already.
+    assert counted_on(SITE, {"pg3": dataclasses.replace(last, state=State.STOPPED)}, after) == {}
+
+
+def test_without_synchronous_commits_nobody_is_waited_for() -> None:
+    site = {**SITE, "cluster": {**SITE["cluster"], "synchronous": "off"}}
+    last = dataclasses.replace(STANDBY, received_lsn=Lsn(100))
+    assert counted_on(site, {"pg3": last}, members("", flushed=99)) == {}

@@ -88,3 +88,5 @@ def test_who_left_is_named() -> None:
         "- pg3 was removed: nothing of it is left elsewhere, its data is where it was. Its line may go too.",
         "! pg9 was removed.",
     ]
+    lines = site_summary(SITE, PLAN, {}, removal={"hosts": {"pg3": {}}}, removal_done=False).splitlines()
+    assert lines[2].startswith("! pg3: something of it may be left elsewhere. Leave its line")

@@ -148,7 +148,7 @@ def test_check_then_apply_then_again(run: Any) -> None:
     assert [f"gluster {change}" for change in server.changes] == ACTIONS
 
     again = run(server)
-    assert again == {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
+    assert again == {"changed": False, "actions": [], "leaving": [], "diff": {"before": "", "after": ""}}
 
 
 def test_check_mode_on_a_host_that_has_no_gluster_yet(run: Any) -> None:
