@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import Lsn, TimelineSwitch
@@ -59,7 +60,8 @@ class Catalogue:
     the largest number; there is none before the stanza is made. *troubles* are pgBackRest's own words on repositories
     that it can't use. *version* is PostgreSQL's, of the newest history. *timeline* is that of the way that a restore
     takes, and *ancestry* how it came about; None and empty while nothing was archived. It is *assumed* where nobody
-    named it, and no primary lives that writes it."""
+    named it, and no primary lives that writes it; then *rivals* are timelines that were written on beside that way
+    since the newest backup."""
 
     stanza: str
     histories: Mapping[int, str]
@@ -70,6 +72,7 @@ class Catalogue:
     timeline: int | None = None
     ancestry: tuple[TimelineSwitch, ...] = ()
     assumed: bool = False
+    rivals: tuple[int, ...] = ()
 
     @property
     def history(self) -> int:
@@ -125,7 +128,24 @@ class Catalogue:
             timeline=data["timeline"],
             ancestry=tuple(TimelineSwitch(one["timeline"], Lsn.parse(one["switch_lsn"])) for one in data["ancestry"]),
             assumed=data.get("assumed", False),
+            rivals=tuple(data.get("rivals", ())),
         )
+
+
+def find_rivals(spans: Mapping[int, tuple[str, str]], way: Sequence[int], since: int) -> tuple[int, ...]:
+    """Timelines on which somebody went on after the *way* had left them, or that it never led along.
+
+    *way* ends with the timeline that it leads to. *spans*: names of the first and the last file of WAL of each timeline
+    that has any in the archive, without the timeline. *since*: the timeline of the newest backup; what was before
+    doesn't matter.
+    """
+    found = {timeline for timeline in spans if timeline > since and timeline not in way}
+    ways = [timeline for timeline in way if timeline >= since and (timeline in spans or timeline == way[-1])]
+    for older, newer in itertools.pairwise(ways):
+        # A timeline begins with the file in which it left the one before.
+        if newer not in spans or spans[older][1] > spans[newer][0]:
+            found.add(older)
+    return tuple(sorted(found))
 
 
 def parse_info(text: str, stanza: str) -> Catalogue:
@@ -269,18 +289,27 @@ def kept_backups(catalogue: Catalogue) -> str:
 
 
 def _refuse_doubtful_way(catalogue: Catalogue) -> None:
-    """BackupError if the newest timeline, which nobody named, doesn't lead through the newest backup.
+    """BackupError if the newest timeline, which nobody named, doesn't lead through the newest backup, or another one
+    was written on since.
 
     Somebody who was promoted by mistake archived it; along it all would be lost that was written elsewhere since.
     """
     newest = catalogue.whole[-1]
-    if catalogue.assumed and not catalogue.leads_on(newest):
-        raise BackupError(
-            f"the newest timeline in the archive, {catalogue.timeline}, doesn't lead through the newest backup, "
-            f"{newest.label} of {utc(newest.stop)}, which was made on timeline {newest.timeline}: somebody may have "
-            "been promoted by mistake. Nothing was changed. Say which one is to be followed: "
-            f"-e restore_timeline={newest.timeline} (the backup's), or -e restore_timeline={catalogue.timeline}"
-        )
+    if not catalogue.assumed:
+        return
+    if not catalogue.leads_on(newest):
+        other = newest.timeline
+        why = f"doesn't lead through the newest backup, {newest.label} of {utc(newest.stop)}, made on timeline {other}"
+    elif catalogue.rivals:
+        other = catalogue.rivals[-1]
+        why = f"is not the only one that was written since the newest backup: so was timeline {other}, beside it"
+    else:
+        return
+    raise BackupError(
+        f"the newest timeline in the archive, {catalogue.timeline}, {why}: somebody may have been promoted by mistake. "
+        "Nothing was changed. Say which one is to be followed: "
+        f"-e restore_timeline={other}, or -e restore_timeline={catalogue.timeline}"
+    )
 
 
 def _by_label(backups: list[Backup], label: str) -> Choice:

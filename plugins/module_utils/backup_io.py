@@ -16,6 +16,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils import media_io
 from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue import (
     BackupError,
     Catalogue,
+    find_rivals,
     parse_info,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.pg_io import as_postgres, one_line
@@ -55,26 +56,49 @@ class Repository:
 
     def with_way(self, catalogue: Catalogue, timeline: int | None = None) -> Catalogue:
         """The same with the way of a restore, which leads to *timeline*, by default to the newest one."""
-        folder = self._archive_folder(catalogue.history) if catalogue.archives else ""
+        newest = (catalogue.usable.whole or (None,))[-1]
+        # By number: the first one may be empty, or not answer.
+        repository = (f"--repo={newest.repository}",) if newest else ()
+        folder = self._archive_folder(catalogue.history, repository) if catalogue.archives else ""
         if not folder:
             return catalogue
         # A folder for each four gigabytes of a timeline's WAL, and how each timeline came about.
-        names = self.ask("repo-ls", folder, "--filter=^[0-9A-F]{8}([0-9A-F]{8}|\\.history)$").split()
+        every = "--filter=^[0-9A-F]{8}([0-9A-F]{8}|\\.history)$"
+        names = self.ask("repo-ls", *repository, folder, every).split()
         timelines = {int(name[:8], 16) for name in names}
         wanted = timeline or max(timelines, default=1)
         if wanted not in timelines:
             there = ", ".join(map(str, sorted(timelines)))
             raise BackupError(f"the archive has no timeline {wanted}, it has {there}. Nothing was changed")
         history = f"{wanted:08X}.history"
-        text = self.ask("repo-get", f"{folder}/{history}") if history in names else ""
-        return dataclasses.replace(
-            catalogue, timeline=wanted, ancestry=tuple(parse_history(text)), assumed=not timeline
-        )
+        text = self.ask("repo-get", *repository, f"{folder}/{history}") if history in names else ""
+        ancestry = tuple(parse_history(text))
+        way = [*(switch.timeline for switch in ancestry), wanted]
+        rivals: tuple[int, ...] = ()
+        if not timeline and newest and newest.timeline != wanted:
+            spans = self._spans(folder, [name for name in names if not name.endswith("history")], repository)
+            rivals = find_rivals(spans, way, newest.timeline)
+        return dataclasses.replace(catalogue, timeline=wanted, ancestry=ancestry, assumed=not timeline, rivals=rivals)
 
-    def _archive_folder(self, history: int) -> str:
+    def _archive_folder(self, history: int, repository: Sequence[str]) -> str:
         # Named after the version and the history, as in 17-1.
-        names = self.ask("repo-ls", f"archive/{STANZA}", f"--filter=^[0-9.]+-{history}$").split()
+        names = self.ask("repo-ls", *repository, f"archive/{STANZA}", f"--filter=^[0-9.]+-{history}$").split()
         return f"archive/{STANZA}/{names[0]}" if names else ""
+
+    def _spans(self, folder: str, names: Sequence[str], repository: Sequence[str]) -> dict[int, tuple[str, str]]:
+        """First and last file of WAL of each timeline, by the *names* of their folders."""
+        spans = {}
+        for timeline in {name[:8] for name in names}:
+            folders = sorted(name for name in names if name.startswith(timeline))
+            # As 000000030000000000000005-SUM.zst; a file that a promotion cut short is none.
+            files = [
+                file[8:24]
+                for name in dict.fromkeys((folders[0], folders[-1]))
+                for file in self.ask("repo-ls", *repository, f"{folder}/{name}", "--filter=^[0-9A-F]{24}-").split()
+            ]
+            if files:
+                spans[int(timeline, 16)] = (min(files), max(files))
+        return spans
 
     def backup_running(self) -> bool:
         """Whether a backup is being made."""

@@ -52,6 +52,12 @@ options:
     description: Bytes that the restored files take.
     type: int
     default: 0
+  clean:
+    description:
+      - With O(state=ready), whether the instance was stopped so that nothing is given up. It fails if it was not
+        stopped cleanly, for then it may hold WAL that the archive lacks.
+    type: bool
+    default: false
   patience:
     description: Seconds without progress after which it gives up.
     type: float
@@ -112,6 +118,7 @@ ARGUMENTS = {
     },
     "options": {"type": "list", "elements": "str", "default": []},
     "size": {"type": "int", "default": 0},
+    "clean": {"type": "bool", "default": False},
     "patience": {"type": "float", "default": 120},
 }
 
@@ -154,6 +161,12 @@ def prepare(module: AnsibleModule, restore: Restore, beside: bool) -> None:
         until = restore.end_of_archive() if open_end and not beside else None
     elif not restore.in_recovery():
         restore.flush()
+    if module.params["clean"] and until is None:
+        raise PgError(
+            "PostgreSQL was not stopped cleanly here, so it may hold commits that the archive lacks. Nothing was "
+            "changed. Bring it back first, or choose another one by failover.yml. A restore_to with a time gives up "
+            "what is later"
+        )
     flushed = time.monotonic()
     restore.fetch()
     fetched = time.monotonic()

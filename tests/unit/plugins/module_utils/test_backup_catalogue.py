@@ -15,6 +15,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.backup_catalogue 
     Wanted,
     another_cluster,
     choose,
+    find_rivals,
     kept_backups,
     parse_info,
     parse_time,
@@ -150,12 +151,35 @@ def test_a_timeline_that_nobody_named_must_lead_through_the_newest_backup() -> N
         assert words in str(caught.value)
     followed = dataclasses.replace(on(4, (3, "0/6000100")), assumed=True)
     assert choose(followed, Wanted(), NOON).backup == followed.whole[-1]
+    # It went on there, too.
+    beside = dataclasses.replace(followed, rivals=(3,))
+    with pytest.raises(BackupError, match=r"so was timeline 3, beside it.* -e restore_timeline=3, or -e"):
+        choose(beside, Wanted(), NOON)
+    assert choose(dataclasses.replace(beside, assumed=False), Wanted(), NOON).backup == followed.whole[-1]
     # By its label a backup is taken without a way.
     assert choose(stray, Wanted(label=FULL["label"]), NOON).backup.label == FULL["label"]
 
 
+@pytest.mark.parametrize(
+    ("spans", "way", "rivals"),
+    [
+        pytest.param({3: ("01", "07"), 4: ("07", "09")}, (3, 4), (), id="a failover"),
+        pytest.param({3: ("01", "08"), 4: ("07", "09")}, (3, 4), (3,), id="the old one went on"),
+        pytest.param({3: ("01", "07")}, (3, 4), (3,), id="nothing was written on the new one"),
+        pytest.param({3: ("01", "07"), 5: ("07", "09")}, (3, 4, 5), (), id="two failovers, one after the other"),
+        pytest.param({3: ("01", "07"), 4: ("07", "09"), 5: ("06", "08")}, (3, 5), (3, 4), id="another one"),
+        pytest.param({2: ("01", "09"), 3: ("04", "07"), 4: ("07", "09")}, (2, 3, 4), (), id="before the backup"),
+        pytest.param({3: ("01", "07")}, (3,), (), id="nobody was promoted"),
+    ],
+)
+def test_who_was_written_on_beside_the_way(
+    spans: dict[int, tuple[str, str]], way: tuple[int, ...], rivals: tuple[int, ...]
+) -> None:
+    assert find_rivals(spans, way, since=3) == rivals
+
+
 def test_it_survives_being_plain_data() -> None:
-    there = on(4, (3, "0/6000100"))
+    there = dataclasses.replace(on(4, (3, "0/6000100")), assumed=True, rivals=(3,))
     assert Catalogue.from_dict(json.loads(json.dumps(there.to_dict()))) == there
 
 

@@ -43,7 +43,7 @@ class Host:
         words = " ".join(argv)
         self.asked.append(words)
         for end, answer in self.answers.items():
-            if words.endswith(end):
+            if words.replace(" --repo=2", "").endswith(end):
                 return 0, answer, ""
         return 28, "", "2026-11-23 P00  ERROR: [028]: no such thing"
 
@@ -66,6 +66,39 @@ def test_without_a_name_it_leads_to_the_newest() -> None:
     found = way(Host([2, 3]))
     assert (found.timeline, found.ancestry) == (5, ())
     assert found.assumed
+
+
+def test_who_was_written_on_beside_the_newest_timeline() -> None:
+    host = Host([2, 3])
+    backup = {
+        "label": "20261123-013000F",
+        "type": "full",
+        "database": {"id": 1, "repo-key": 2},
+        "timestamp": {"start": 1, "stop": 2},
+        "info": {"size": 1},
+        "lsn": {"start": "0/1000028", "stop": "0/1000100"},
+        "archive": {"start": "000000010000000000000001", "stop": "000000010000000000000001"},
+        "error": False,
+    }
+    info = json.loads(host.answers["info --output=json"])
+    info[0]["backup"] = [backup]
+    host.answers["info --output=json"] = json.dumps(info)
+    segments = {"00000001": ("02", "09"), "00000005": ("05", "06")}
+    for timeline, names in segments.items():
+        host.answers[f"17-1/{timeline}00000000 --filter=^[0-9A-F]{{24}}-"] = "".join(
+            f"{timeline}00000000000000{name}-{'ab' * 20}.zst\n" for name in names
+        )
+    found = way(host)
+    # Timeline 5 has no history here, so 1 is none of its ancestors.
+    assert found.rivals == ()
+    host.answers["repo-get archive/main/17-1/00000005.history"] = HISTORY
+    host.answers = {
+        end: f"{answer}\n00000005.history" if end.endswith("history)$") else answer
+        for end, answer in host.answers.items()
+    }
+    assert way(host).rivals == (1,)
+    # Where the backup is, the archive is looked at.
+    assert all("--repo=2" in words for words in host.asked if "repo-" in words)
 
 
 def test_the_first_timeline_has_no_ancestors() -> None:
