@@ -13,19 +13,15 @@ DOCUMENTATION = """
 name: exporters
 author: The renfo.redundancy authors (@renfo)
 version_added: 0.1.0
-short_description: What of the stack runs on a host, for what tells Prometheus about it
+short_description: What of the stack runs on each host, for what tells Prometheus about it
 description:
   - The options of the role C(exporters) that follow from the declared site, without their prefix.
   - PostgreSQL is left out on a host whose release of Debian is not known.
-positional: _input, host, hostvars
+positional: _input, hostvars
 options:
   _input:
     description: The topology.
     type: dict
-    required: true
-  host:
-    description: Name of the host.
-    type: str
     required: true
   hostvars:
     description: The magic variable C(hostvars).
@@ -39,18 +35,22 @@ seealso:
 EXAMPLES = """
 - name: Say what is exported
   ansible.builtin.debug:
-    msg: "{{ topology | renfo.redundancy.exporters(inventory_hostname, hostvars) }}"
+    msg: "{{ topology | renfo.redundancy.exporters(hostvars) }}"
 """
 
 RETURN = """
 _value:
-  description: One key for each option.
+  description: For each host by name, one key for each option.
   type: dict
 """
 
 
-def exporters(topology: Mapping[str, Any], host: str, hostvars: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the role ``exporters`` for *host*."""
+def exporters(topology: Mapping[str, Any], hostvars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Options of the role ``exporters`` for each host, by name."""
+    return {host: _of(topology, host, hostvars) for host in topology["hosts"]}
+
+
+def _of(topology: Mapping[str, Any], host: str, hostvars: Mapping[str, Any]) -> dict[str, Any]:
     variables = hostvars[host]
     release = variables.get("ansible_facts", {}).get("distribution_release")
     # One by one: the variables of a host are templates until they are asked for.

@@ -16,10 +16,10 @@ SITE = topology(
 
 @pytest.mark.parametrize(("release", "version"), [("bookworm", 15), ("trixie", 17), ("sid", 0)])
 def test_the_version_of_postgresql_follows_from_the_release(release: str, version: int) -> None:
-    hostvars = {"pg1": {"ansible_facts": {"distribution_release": release}}}
-    assert FilterModule().filters()["exporters"](SITE, "pg1", hostvars)["postgres_version"] == version
+    hostvars = {"app1": {}, "pg1": {"ansible_facts": {"distribution_release": release}}}
+    assert FilterModule().filters()["exporters"](SITE, hostvars)["pg1"]["postgres_version"] == version
 
 
 def test_the_variables_of_the_host_name_its_parts() -> None:
-    hostvars = {"app1": {"app_replicas_name": "blog"}}
-    assert FilterModule().filters()["exporters"](SITE, "app1", hostvars)["release_link"] == "/srv/blog/current"
+    hostvars = {"app1": {"app_replicas_name": "blog"}, "pg1": {}}
+    assert FilterModule().filters()["exporters"](SITE, hostvars)["app1"]["release_link"] == "/srv/blog/current"
