@@ -14,7 +14,8 @@ description:
   - Says which storage server works on the volume, and which came back with an empty disk.
   - Reads what the hosts registered as C(pg_observed), C(pg_leaving), C(store_observed) and C(store_leaving).
   - The filter C(still_counted_on) takes the decision, the topology and C(hostvars), in which C(pg_last) is of what
-    leaves and C(pg_after) of the members, and says which instance can't be stopped yet, and why.
+    leaves and C(pg_after) of the members, and says which instance can't be stopped yet, and why (C(hosts)), and which
+    C(slots) may be dropped.
   - The filter C(removal_done) takes the decision, the topology, C(hostvars) and the hosts on which nothing failed, and
     says whether nothing of what leaves is left elsewhere.
   - The filter C(store_left) takes C(hostvars) and the topology, and says whether the copies that leave were given up.
@@ -166,21 +167,24 @@ def _store_refusals(site: Mapping[str, Any], hostvars: Hostvars, removed: Sequen
     peers = tuple(Peer(address, connected=True) for address in servers)
     try:
         bricks = [Brick(**found) for found in seen["bricks"]]
-        volume_commands(wanted, (), peers, volume, removed, bricks, [*pool.returned])
+        emptied = [address for address, found in pool.returned.items() if found.empty]
+        volume_commands(wanted, (), peers, volume, removed, bricks, emptied)
     except GlusterError as error:
         return [str(error)]
     return []
 
 
-def still_counted_on(decided: Mapping[str, Any], site: Mapping[str, Any], hostvars: Hostvars) -> dict[str, str]:
-    """Why an instance that leaves can't be stopped yet, by host: see ``counted_on``."""
+def still_counted_on(decided: Mapping[str, Any], site: Mapping[str, Any], hostvars: Hostvars) -> dict[str, Any]:
+    """``hosts``: why an instance that leaves can't be stopped yet (``counted_on``); ``slots``: those of the others."""
     leaving = observations_from(
         {name: (hostvars[name].get("pg_last") or {}).get("instance") for name in decided["hosts"]}
     )
     members = observations_from(
         {member["name"]: (hostvars[member["name"]].get("pg_after") or {}).get("instance") for member in site["members"]}
     )
-    return counted_on(site, {name: seen for name, seen in leaving.items() if seen is not None}, members)
+    reasons = counted_on(site, {name: seen for name, seen in leaving.items() if seen is not None}, members)
+    kept = [site["removed"][name]["slot"] for name in reasons]
+    return {"hosts": reasons, "slots": [slot for slot in decided["slots"] if slot not in kept]}
 
 
 def store_left(hostvars: Hostvars, site: Mapping[str, Any]) -> bool:
@@ -190,7 +194,7 @@ def store_left(hostvars: Hostvars, site: Mapping[str, Any]) -> bool:
 
 def removal_done(decided: Mapping[str, Any], site: Mapping[str, Any], hostvars: Hostvars, hosts: Sequence[str]) -> bool:
     """Whether nothing of what leaves is left elsewhere. *hosts*: on which the run went well so far."""
-    return set(site["hosts"]) <= set(hosts) and (not decided["servers"] or store_left(hostvars, site))
+    return {*site["hosts"], *decided["hosts"]} <= set(hosts) and (not decided["servers"] or store_left(hostvars, site))
 
 
 class FilterModule:

@@ -114,10 +114,10 @@ def leave_refusals(
     """Why a copy of the store can't be given up: nobody who stays is known to have another.
 
     *servers*: names of the declared ones; *looked*: those that were reached. *leaving*: address and look of each host
-    that leaves the store; None where nobody answered.
+    that leaves the store; None where nobody answered. Without servers the store is somebody else's.
     """
     for name, (address, look) in leaving.items():
-        alone = not plan.servers
+        alone = bool(servers) and not plan.servers
         if look is None and alone and set(servers) <= set(looked):
             yield (
                 f"{name} is to be removed and can't be reached, and none of {', '.join(servers)} knows the store: it "

@@ -209,9 +209,8 @@ def _bolder(site: Data, plan: Data, leaving: Data, observed: Mapping[str, Observ
         if member.name in bold and member.action != bold[member.name]:
             yield (
                 f"{listed(doubtful)} is to be removed, and there is no primary. With it as a member, {member.name} "
-                f"would wait: {member.reason}. Put it back where it was in the inventory, have a primary first, then "
-                "remove it. A line that is only left over, of a host that certainly holds nothing newer, can be "
-                "deleted."
+                f"would wait: {member.reason}. If it never ran PostgreSQL here, or certainly holds nothing newer, "
+                "delete its line. Else put it back where it was in the inventory, have a primary, then remove it."
             )
 
 
@@ -299,12 +298,20 @@ def counted_on(
         ]
         if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", setting, re.IGNORECASE):
             reasons[name] = f"{primary} may still wait for it (synchronous_standby_names is {setting})"
-        elif site["cluster"]["synchronous"] == "any_1" and max(flushed, default=Lsn(0)) < seen.position:
+        elif site["cluster"]["synchronous"] == "any_1" and max(flushed, default=Lsn(0)) < (held := _shared(seen, its)):
             reasons[name] = (
-                f"it holds WAL up to {seen.position}, and no other standby does "
-                f"({max(flushed) if flushed else 'none streams'})"
+                f"it holds WAL up to {held}, and no other standby does ({max(flushed) if flushed else 'none streams'})"
             )
     return reasons
+
+
+def _shared(seen: Observation, primary: Observation) -> Lsn:
+    """How far an instance holds the history of *primary*: beyond that it confirmed nothing of it."""
+    if seen.system_identifier != primary.system_identifier:
+        return Lsn(0)
+    if seen.timeline == primary.timeline:
+        return seen.position
+    return min(seen.position, primary.fork_from(seen.timeline) or Lsn(0))
 
 
 def _last(

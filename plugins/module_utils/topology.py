@@ -555,19 +555,21 @@ def _removal_problems(
             )
         if not host.whole:
             continue
-        addresses = _addresses(host, hostvars)
+        by_controller = _login(hostvars.get(host.name, {}))
+        addresses = {host.address, by_controller[0]} - {""}
         for other in hosts.values():
-            if other.name != host.name and (same := addresses & _addresses(other, hostvars)):
+            shared = other.address in addresses or (addresses and by_controller == _login(hostvars.get(other.name, {})))
+            if other.name != host.name and shared:
                 yield (
-                    f"{host.name}: is in the group removed with the address {', '.join(sorted(same))}, which "
+                    f"{host.name}: is in the group removed with the address {other.address}, which "
                     f"{other.name} has: what "
                     f"is to be stopped there would be {other.name}'s. Remove the address of {host.name}, if it is gone."
                 )
 
 
-def _addresses(host: Host | Removed, hostvars: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Where the others reach it, and where the controller does."""
-    return {host.address, str(hostvars.get(host.name, {}).get("ansible_host") or "")} - {""}
+def _login(variables: Mapping[str, Any]) -> tuple[str, int]:
+    """Where the controller reaches a host: several may share an address, behind ports of their own."""
+    return str(variables.get("ansible_host") or ""), int(variables.get("ansible_port") or 22)
 
 
 def _tier(group: str) -> str:

@@ -124,12 +124,22 @@ def test_an_empty_store_is_not_made_beside_a_copy_that_nobody_saw() -> None:
     assert FILTERS["removal"](site(["app1", "app2", "app4"], "app3"), PLAN, found, list(ADDRESSES))["refusals"] == []
 
 
+def test_a_store_of_somebody_else_keeps_nobody() -> None:
+    found = hostvars()
+    assert FILTERS["removal"](site([], "app3"), PLAN, found, list(ADDRESSES))["refusals"] == []
+    del found["app3"]["store_leaving"]
+    assert FILTERS["removal"](site([], "app3"), PLAN, found, list(ADDRESSES))["refusals"] == []
+
+
 def test_an_emptied_disk_is_filled_before_another_copy_is_replaced() -> None:
     found = hostvars()
     found["app2"]["store_observed"]["store"] |= {"volume_id": "", "peers": [], "empty": True, "bricks": {}}
     decided = FILTERS["removal"](site(["app1", "app2", "app4"], "app3"), PLAN, found, list(ADDRESSES))
     assert "10.0.0.22 came back with an empty disk" in decided["refusals"][0]
     assert decided["returned"]["10.0.0.22"]["name"] == "app2"
+    # With its files it has nothing to be filled with.
+    found["app2"]["store_observed"]["store"]["empty"] = False
+    assert FILTERS["removal"](site(["app1", "app2", "app4"], "app3"), PLAN, found, list(ADDRESSES))["refusals"] == []
 
 
 def test_what_is_done_is_known_from_every_host() -> None:
@@ -138,13 +148,21 @@ def test_what_is_done_is_known_from_every_host() -> None:
     left = {**hostvars(), "app1": {"site_store_left": True}}
     assert FILTERS["removal_done"](decided, declared, left, list(ADDRESSES))
     assert not FILTERS["removal_done"](decided, declared, hostvars(), list(ADDRESSES))
-    assert not FILTERS["removal_done"](decided, declared, left, ["app1", "app4"])
+    assert not FILTERS["removal_done"](decided, declared, left, ["app1", "app3", "app4"])
+    # What leaves failed itself.
+    assert not FILTERS["removal_done"](decided, declared, left, ["app1", "app2", "app4"])
 
 
 def test_observations_of_what_leaves_and_of_members() -> None:
-    declared = {**site([]), "members": [{"name": "pg1"}], "cluster": {"synchronous": "any_1"}}
-    decided = {"hosts": {"pg3": {}}}
-    last = {"pg3": {"pg_last": {"instance": {"state": "standby"}}}, "pg1": {}}
-    assert list(FILTERS["still_counted_on"](decided, declared, last)) == ["pg3"]
+    declared = {
+        **site([]),
+        "members": [{"name": "pg1"}],
+        "cluster": {"synchronous": "any_1"},
+        "removed": {"pg3": {"slot": "pg3"}, "pg4": {"slot": "pg4"}},
+    }
+    decided = {"hosts": {"pg3": {}, "pg4": {}}, "slots": ["pg3", "pg4"]}
+    last: dict[str, Any] = {"pg3": {"pg_last": {"instance": {"state": "standby"}}}, "pg4": {}, "pg1": {}}
+    found = FILTERS["still_counted_on"](decided, declared, last)
+    assert (list(found["hosts"]), found["slots"]) == (["pg3"], ["pg4"])
     last["pg1"] = {"pg_after": {"instance": {"state": "primary", "accepts_connections": True}}}
-    assert "no other standby" not in str(FILTERS["still_counted_on"](decided, declared, last))
+    assert FILTERS["still_counted_on"](decided, declared, last) == {"hosts": {}, "slots": ["pg3", "pg4"]}

@@ -14,6 +14,7 @@ from ansible_collections.renfo.redundancy.plugins.module_utils.pg_model import (
     ReplicationClient,
     Slot,
     State,
+    TimelineSwitch,
     Upstream,
 )
 from ansible_collections.renfo.redundancy.plugins.module_utils.removal import (
@@ -352,7 +353,13 @@ def test_without_a_primary_who_leaves_counts_as_a_member(
 def members(setting: str = 'ANY 1 ("pg2")', flushed: int = 100, **changes: Any) -> dict[str, Observation | None]:
     streams = ReplicationClient("pg2", state="streaming", flush_lsn=Lsn(flushed))
     primary = Observation(
-        State.PRIMARY, synchronous_standby_names=setting, replication=(streams,), accepts_connections=True
+        State.PRIMARY,
+        system_identifier="s1",
+        timeline=3,
+        timeline_history=(TimelineSwitch(2, Lsn(90)),),
+        synchronous_standby_names=setting,
+        replication=(streams,),
+        accepts_connections=True,
     )
     return {"pg1": dataclasses.replace(primary, **changes), "pg2": STANDBY}
 
@@ -382,3 +389,9 @@ def test_without_synchronous_commits_nobody_is_waited_for() -> None:
     site = {**SITE, "cluster": {**SITE["cluster"], "synchronous": "off"}}
     last = dataclasses.replace(STANDBY, received_lsn=Lsn(100))
     assert counted_on(site, {"pg3": last}, members("", flushed=99)) == {}
+
+
+@pytest.mark.parametrize("changes", [{"system_identifier": "s2"}, {"timeline": 2}, {"timeline": 1}])
+def test_what_it_holds_of_another_history_it_never_confirmed(changes: dict[str, Any]) -> None:
+    last = dataclasses.replace(STANDBY, received_lsn=Lsn(100), **changes)
+    assert counted_on(SITE, {"pg3": last}, members(flushed=95)) == {}

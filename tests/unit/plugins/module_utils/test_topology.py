@@ -513,7 +513,25 @@ def test_a_slot_that_a_member_has_by_now_is_nobody_elses() -> None:
             {"pg3": {"ansible_host": "10.0.0.32"}, "pg2": {"pg_synchronous": "off"}},
             "pg3: is in the group removed with the address 10.0.0.32, which pg2 has",
         ),
+        (
+            {"removed": ["pg3"], "pg_replica": ["pg2"]},
+            {
+                "pg3": {"ansible_host": "192.0.2.9"},
+                "pg2": {"ansible_host": "192.0.2.9", "site_address": "10.0.0.32", "pg_synchronous": "off"},
+            },
+            "pg3: is in the group removed with the address 10.0.0.32, which pg2 has",
+        ),
     ],
 )
 def test_what_can_not_leave(changes: Groups, hosts: dict[str, Any], words: str) -> None:
     assert any(words in problem for problem in declare(changes, **hosts).problems)
+
+
+def test_hosts_behind_one_address_have_ports_of_their_own() -> None:
+    shared = {"ansible_host": "192.0.2.9", "site_address": "10.0.0.32", "pg_synchronous": "off"}
+    site = declare(
+        {"removed": ["pg3"], "pg_replica": ["pg2"]},
+        pg3={"ansible_host": "192.0.2.9", "site_address": "10.0.0.33", "ansible_port": 2203},
+        pg2=shared | {"ansible_port": 2202},
+    )
+    assert site.problems == ()
