@@ -332,11 +332,17 @@ def test_backups_go_on_after_a_switchover(lab: Lab, cluster: Cluster) -> None:
 
 @rounds_only
 @pytest.mark.parametrize("host_off", ["pg2"], indirect=True)
-def test_backups_go_on_without_the_standby_that_they_came_from(lab: Lab, host_off: str) -> None:
+def test_without_the_standby_that_they_came_from_backups_go_on_and_can_be_looked_into(lab: Lab, host_off: str) -> None:
     count = len(lab.catalogue()["backup"])
     play = lab.play("backup.yml")
     assert play.rc == 0, play.output
-    assert len(lab.catalogue()["backup"]) == count + 1, host_off
+    assert len(lab.catalogue()["backup"]) == count + 1
+    beside = lab.play("restore.yml", "--check", extra={"restore_to": "latest", "restore_place": "beside"})
+    assert beside.rc == 0, beside.output
+    # Who is away may be a primary by now.
+    replaced = lab.play("restore.yml", "--check", extra={"restore_to": "latest"})
+    assert replaced.rc != 0
+    assert f"{host_off} can't be reached, and may be a primary" in replaced.said(), replaced.output
 
 
 def test_wal_waits_while_the_backup_host_is_away(lab: Lab, cluster: Cluster) -> None:
