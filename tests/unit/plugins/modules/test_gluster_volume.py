@@ -216,8 +216,10 @@ def test_a_server_is_replaced_and_leaves(run: Any) -> None:
         f"volume replace-brick media {BRICKS[2]} 10.0.0.24:{BRICK} commit force",
     ]
     server.waiting = 3
-    assert run(server)["actions"] == []
+    waiting = run(server)
+    assert (waiting["actions"], waiting["leaving"]) == ([], [SERVERS[2]])
     server.waiting = 0
-    assert run(server)["actions"] == ["gluster peer detach 10.0.0.23"]
+    detached = run(server)
+    assert (detached["actions"], detached["leaving"]) == (["gluster peer detach 10.0.0.23"], [])
     assert run(server)["actions"] == []
     assert server.peers == ["10.0.0.22", "10.0.0.24"]
