@@ -95,7 +95,7 @@ def removal(
         },
         slots=tuple(host["slot"] for host in leaving.values() if host["slot"]),
         servers=tuple(servers.values()),
-        firewall=_firewall(site, servers),
+        firewall=_firewall(site, servers, [name for name in servers if observed.get(name) is not None]),
         refusals=tuple(_refusals(site, plan, leaving, observed))
         + tuple(_last(site, leaving, answered, running, application)),
         notes=tuple(_orphans(site, plan, leaving, observed))
@@ -108,12 +108,13 @@ def removal(
     )
 
 
-def _firewall(site: Data, servers: Mapping[str, str]) -> dict[str, tuple[Rule, ...]]:
-    """How the store's servers, and those that leave (*servers*, by name), go on to reach each other."""
+def _firewall(site: Data, servers: Mapping[str, str], reached: Collection[str]) -> dict[str, tuple[Rule, ...]]:
+    """How the store's servers, and those that leave (*servers*, by name), go on to reach each other. To one that leaves
+    and wasn't *reached* nothing can be told."""
     leaving = tuple(servers.values())
     staying = tuple(site["storage_addresses"])
     names = [server["name"] for server in site["storage_servers"]]
-    sources = {**dict.fromkeys(names, leaving), **dict.fromkeys(servers, staying + leaving)} if leaving else {}
+    sources = {**dict.fromkeys(names, leaving), **dict.fromkeys(reached, staying + leaving)} if leaving else {}
     spans = (str(GLUSTERD), f"{BRICKS[0]}-{BRICKS[1]}")
     return {
         name: (Rule("tcp", spans, tuple(dict.fromkeys(found)), "GlusterFS, until a copy has left"),)

@@ -290,6 +290,8 @@ def test_a_copy_that_leaves_is_let_in_until_the_others_are_whole() -> None:
     assert found.firewall["app2"] == (rule,)
     assert found.firewall["app3"][0].sources == ("at-app1", "at-app2", "at-lb1", "at-app3")
     assert "lb1" not in found.firewall
+    # One that is dead would end the run.
+    assert set(decide(host("app3"), None, pool=["at-app1", "at-app2", "at-app3"]).firewall) == {"app1", "app2"}
     assert decide(host("app3"), pool=["at-app1", "at-app2"]).firewall == {}
 
 
