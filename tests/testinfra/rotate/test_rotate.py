@@ -140,9 +140,13 @@ def test_all_of_it_with_a_controller_that_dies(lab: Lab, cluster: Cluster) -> No
     assert issuers.isdisjoint({one.splitlines()[1] for one in before.values()})
     # The old CA is trusted nowhere.
     middle = old_ca.splitlines()[1]
-    trust = "cat /etc/app/ca.crt /etc/postgresql/*/main/tls/ca.crt /etc/pgbackrest/tls/ca.crt 2>/dev/null; true"
-    for host in [*lab.app_hosts, *lab.pg_hosts, "ops1"]:
-        there = lab.run(host, trust)
+    trust = {
+        "/etc/app/ca.crt": lab.app_hosts,
+        "/etc/postgresql/*/main/tls/ca.crt": lab.pg_hosts,
+        "/etc/pgbackrest/tls/ca.crt": [*lab.pg_hosts, "ops1"],
+    }
+    for file, host in ((file, host) for file, hosts in trust.items() for host in hosts):
+        there = lab.run(host, f"cat {file}")
         assert "BEGIN CERTIFICATE" in there, host
         assert middle not in there, host
     assert refused(lab, "app1", "renfo", "renfo", old)
