@@ -158,8 +158,9 @@ CATALOGUE: dict[str, Fault] = {
             "application frozen",
             "app",
             _freeze("{app}@*.service"),
-            # Who asks a replica that is frozen waits for it; that it is, only a time-out can tell.
-            budget=Budget(failed_writes=None),
+            # Who asks a replica that is frozen waits for it; that it is, only a time-out can tell. It is asked again
+            # now and then, whatever the question, and held for an alert it outlasts the client's patience.
+            budget=Budget(failed_reads=3, failed_videos=3, failed_writes=None),
             alerts=_REPLICA_DOWN,
         ),
         Fault(
