@@ -558,7 +558,8 @@ def _removal_problems(
         by_controller = _login(hostvars.get(host.name, {}))
         addresses = {host.address, by_controller[0]} - {""}
         for other in hosts.values():
-            shared = other.address in addresses or (addresses and by_controller == _login(hostvars.get(other.name, {})))
+            same_login = by_controller[0] and by_controller == _login(hostvars.get(other.name, {}))
+            shared = other.address in addresses or same_login
             if other.name != host.name and shared:
                 yield (
                     f"{host.name}: is in the group removed with the address {other.address}, which "

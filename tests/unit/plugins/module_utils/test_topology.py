@@ -535,3 +535,12 @@ def test_hosts_behind_one_address_have_ports_of_their_own() -> None:
         pg2=shared | {"ansible_port": 2202},
     )
     assert site.problems == ()
+
+
+def test_hosts_that_are_reached_by_their_names_share_no_address() -> None:
+    site = declare(
+        {"removed": ["pg3"], "pg_replica": ["pg2"]},
+        pg3={"ansible_host": None, "site_address": "10.0.0.33"},
+        pg2={"ansible_host": None, "site_address": "10.0.0.32", "pg_synchronous": "off"},
+    )
+    assert site.problems == ()
