@@ -7,6 +7,7 @@ export LAB_NAME=test
 export LAB_RELEASE
 STAGES=.cache/lab/tests.stages
 FAILURES=.cache/lab/failures.txt
+SCENARIOS=.cache/lab/scenarios.log
 . lab/stages.sh
 
 unit() {
@@ -39,9 +40,25 @@ molecule() {
   PATH=$PWD/.venv/bin:$PATH .venv/bin/molecule "$@"
 }
 
+scenarios() {
+  molecule test --all 2>&1 | tee "$SCENARIOS"
+}
+
+# Each task that failed outside of a test, from its name on: where molecule stopped, or a playbook of its own.
+failed_tasks() {
+  [ ! -s "$SCENARIOS" ] || awk '
+    function show() { if (failed) printf "%s", task; task = ""; lines = failed = 0 }
+    /TASK \[|PLAY RECAP/ { show() }
+    /fatal: |failed: / { failed = 1 }
+    lines++ < 25 { task = task "    " substr($0, 1, 500) "\n" }
+    END { show() }
+  ' "$SCENARIOS"
+}
+
 finish() {
   stages_end
-  # Last of all, for molecule's own summary doesn't say which test failed.
+  # Last of all, for molecule's own summary says neither which test failed nor which task.
+  failed_tasks >>"$FAILURES"
   if [ -s "$FAILURES" ]; then
     printf '\n\033[31mFailed:\033[0m\n'
     cat "$FAILURES"
@@ -49,7 +66,7 @@ finish() {
 }
 
 stages_begin
-rm -f "$FAILURES"
+rm -f "$FAILURES" "$SCENARIOS"
 trap finish EXIT
 stage "Prepare the controller" lab/setup.sh requirements.txt requirements-dev.txt requirements-drill.txt
 for part in "${@:-lint unit scenarios}"; do
@@ -59,7 +76,7 @@ for part in "${@:-lint unit scenarios}"; do
       unit) stage "Unit tests" unit ;;
       scenarios)
         stage "Prepare the test lab" prepare_lab
-        stage "Scenarios on the test lab" molecule test --all
+        stage "Scenarios on the test lab" scenarios
         ;;
       *) echo "run.sh: unknown part $name, expected lint, unit or scenarios" >&2; exit 2 ;;
     esac

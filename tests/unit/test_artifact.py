@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,22 @@ def test_playbooks_run_by_name(installed: Path, tmp_path: Path, playbook: str) -
     # with the filters, the roles' specs and the variables of the installed collection.
     assert "there is no such file on this controller. Build the release first" in done.stdout + done.stderr
     assert "Nothing was changed" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("playbook", ["site", "deploy", "update", "rotate"])
+def test_under_a_condition_that_does_not_hold_nothing_runs(installed: Path, tmp_path: Path, playbook: str) -> None:
+    """Ansible works out to whom a task is delegated, and a play's hosts, before it asks the condition."""
+    inventory = tmp_path / "inventory"
+    shutil.copytree(ROOT / "inventories/example", inventory)
+    mine = tmp_path / "mine.yml"
+    mine.write_text(f"- ansible.builtin.import_playbook: renfo.redundancy.{playbook}\n  when: false\n")
+    done = subprocess.run(
+        [BINARIES / "ansible-playbook", "-i", inventory, mine], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok=0" in done.stdout
+    assert not re.search(r"(ok|changed|failed|unreachable)=[1-9]", done.stdout), done.stdout
 
 
 def test_the_artefact_holds_no_secret_and_no_cache(installed: Path) -> None:
