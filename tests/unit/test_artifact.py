@@ -40,15 +40,19 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return collections
 
 
+def play(installed: Path, folder: Path, playbook: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run *playbook* in *folder* on the hosts of the example, with the installed collection alone."""
+    inventory = folder / "inventory"
+    shutil.copytree(ROOT / "inventories/example", inventory)
+    return subprocess.run(
+        [BINARIES / "ansible-playbook", "-i", inventory, playbook], cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed)},
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("playbook", ["site", "status", "drill"])
 def test_playbooks_run_by_name(installed: Path, tmp_path: Path, playbook: str) -> None:
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed)}
-    inventory = tmp_path / "inventory"
-    shutil.copytree(ROOT / "inventories/example", inventory)
-    done = subprocess.run(
-        [BINARIES / "ansible-playbook", "-i", inventory, f"renfo.redundancy.{playbook}"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = play(installed, tmp_path, f"renfo.redundancy.{playbook}")
     # The example names a release that isn't there: the playbook got as far as reading the inventory,
     # with the filters, the roles' specs and the variables of the installed collection.
     assert "there is no such file on this controller. Build the release first" in done.stdout + done.stderr
@@ -58,14 +62,9 @@ def test_playbooks_run_by_name(installed: Path, tmp_path: Path, playbook: str) -
 @pytest.mark.parametrize("playbook", ["site", "deploy", "update", "rotate"])
 def test_under_a_condition_that_does_not_hold_nothing_runs(installed: Path, tmp_path: Path, playbook: str) -> None:
     """Ansible works out to whom a task is delegated, and a play's hosts, before it asks the condition."""
-    inventory = tmp_path / "inventory"
-    shutil.copytree(ROOT / "inventories/example", inventory)
     mine = tmp_path / "mine.yml"
     mine.write_text(f"- ansible.builtin.import_playbook: renfo.redundancy.{playbook}\n  when: false\n")
-    done = subprocess.run(
-        [BINARIES / "ansible-playbook", "-i", inventory, mine], cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(installed)},
-    )  # fmt: skip
+    done = play(installed, tmp_path, mine)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ok=0" in done.stdout
     assert not re.search(r"(ok|changed|failed|unreachable)=[1-9]", done.stdout), done.stdout
