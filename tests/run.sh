@@ -56,9 +56,10 @@ failed_tasks() {
 }
 
 finish() {
+  local rc=$?
   stages_end
   # Last of all, for molecule's own summary says neither which test failed nor which task.
-  failed_tasks >>"$FAILURES"
+  [ "$rc" -eq 0 ] || failed_tasks >>"$FAILURES"
   if [ -s "$FAILURES" ]; then
     printf '\n\033[31mFailed:\033[0m\n'
     cat "$FAILURES"
